@@ -1,0 +1,77 @@
+/** An answer, not a fault: the request was understood and refused. The BFF shows `code` and `message` to the client. */
+export class DomainError extends Error {
+  override readonly name = 'DomainError'
+  readonly code: string
+
+  /** `code` is kebab-case and public; `message` is one sentence that a client may read. */
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** A service that this process needs does not answer now; the same request may succeed later. */
+export class UnavailableError extends Error {
+  override readonly name = 'UnavailableError'
+  readonly retryAfterSeconds: number
+
+  /** `what` names the service and what it was needed for; it is public. */
+  constructor(what: string, options: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+    super(what, { cause: options.cause })
+    this.retryAfterSeconds = options.retryAfterSeconds ?? 1
+  }
+}
+
+/** A setting or a state of the environment that forbids the start; the message says what to do. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+}
+
+/** The chain of an error and its causes, outermost first. */
+function* causes(error: unknown): Generator<unknown> {
+  for (let current = error, depth = 0; current != null && depth < 10; depth += 1) {
+    yield current
+    current = current instanceof Error ? current.cause : undefined
+  }
+}
+
+const codeOf = (error: unknown): string | undefined =>
+  typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : undefined
+
+/** Whether Postgres refused a statement because of the named constraint; looks through wrapping errors. */
+export const violates = (error: unknown, constraint: string): boolean => {
+  for (const cause of causes(error)) {
+    if (typeof cause === 'object' && cause !== null && 'constraint_name' in cause) {
+      if (cause.constraint_name === constraint) return true
+    }
+  }
+  return false
+}
+
+const connectionCodes = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+  'CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+])
+
+/** SQLSTATE classes after which the same transaction may succeed: connection, rollback, resources, shutdown, lock not available. */
+const transientStates = /^(08...|40...|53...|57P0[0-3]|55P03)$/
+
+/** Whether the fault lies with a service and not with the message or request: retrying later may cure it. */
+export const isTransient = (error: unknown): boolean => {
+  for (const cause of causes(error)) {
+    if (cause instanceof UnavailableError) return true
+    const code = codeOf(cause)
+    if (code !== undefined && (connectionCodes.has(code) || transientStates.test(code))) return true
+  }
+  return false
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,269 @@
+import {
+  type Admin,
+  type Consumer as KafkaConsumer,
+  type EachBatchPayload,
+  Kafka,
+  type KafkaConfig,
+  type Producer as KafkaProducer,
+  Partitioners,
+  logLevel,
+} from 'kafkajs'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { backoffMs, sleep } from '../retry.ts'
+import { type RawRecord, headerTexts } from './cloud-event.ts'
+
+export type BrokerSettings = {
+  /** `host:port` of each bootstrap broker. */
+  brokers: string[]
+  clientId: string
+  log: Log
+  ssl?: boolean
+  sasl?: { mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; username: string; password: string }
+  /** After this long without a heartbeat a consumer's partitions go to another process. */
+  sessionTimeoutMs?: number
+}
+
+export type OutgoingRecord = { topic: string; key: string; value: string; headers: Record<string, string> }
+
+export type Producer = {
+  /** Resolves when the broker has acknowledged every record; rejects when any was not, and the same call may be repeated. */
+  send(records: OutgoingRecord[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** The records of one partition, in order, with where they came from. */
+export type PartitionBatch = { partition: number; records: (RawRecord & { offset: string })[]; heartbeat: () => Promise<void> }
+
+export type ConsumeOptions = {
+  group: string
+  topic: string
+  /**
+   * Handles the records; when it resolves, their offsets may be committed. It is called for several partitions at
+   * once, never twice at once for one. It must call `heartbeat` at least each third of the session timeout.
+   */
+  handle: (batch: PartitionBatch) => Promise<void>
+}
+
+export type Subscription = {
+  start(): Promise<void>
+  /** Finishes what is in hand, commits its offsets and leaves the group. */
+  stop(): Promise<void>
+  /** When the last fetch was answered, in milliseconds of the epoch; undefined before the first. */
+  lastFetchAt(): number | undefined
+}
+
+export type TopicSettings = { name: string; partitions: number; replication: number; retentionMs: number }
+
+export type Broker = {
+  producer(): Producer
+  subscribe(options: ConsumeOptions): Subscription
+  /** Creates the topics that do not exist yet; existing ones are left as they are. */
+  createTopics(topics: TopicSettings[]): Promise<void>
+  /** The partition count of each existing topic. */
+  partitions(topics: string[]): Promise<Map<string, number>>
+}
+
+const fetchWaitMs = 500
+
+/** A client of a Kafka-protocol broker (Kafka, Redpanda). The one place that knows kafkajs. */
+export const openBroker = (settings: BrokerSettings): Broker => {
+  const kafka = new Kafka(clientConfig(settings))
+  return {
+    producer: () => createProducer(kafka),
+    subscribe: (options) => createSubscription(kafka, settings, options),
+    createTopics: (topics) => withAdmin(kafka, (admin) => createTopics(admin, topics)),
+    partitions: (topics) =>
+      withAdmin(kafka, async (admin) => {
+        const known = new Set(await admin.listTopics())
+        const { topics: found } = await admin.fetchTopicMetadata({ topics: topics.filter((name) => known.has(name)) })
+        return new Map(found.map(({ name, partitions }) => [name, partitions.length]))
+      }),
+  }
+}
+
+const clientConfig = ({ brokers, clientId, ssl, sasl, log }: BrokerSettings): KafkaConfig => ({
+  brokers,
+  clientId,
+  connectionTimeout: 3_000,
+  requestTimeout: 15_000,
+  retry: { initialRetryTime: 50, maxRetryTime: 1_000, retries: 5 },
+  logLevel: logLevel.WARN,
+  logCreator:
+    () =>
+    ({ namespace, level, log: { message, error } }) =>
+      log[level === logLevel.ERROR ? 'warn' : 'debug']({ kafka: namespace, ...(error ? { error: String(error) } : {}) }, message),
+  ...(ssl ? { ssl: true } : {}),
+  ...(sasl ? { sasl: sasl as NonNullable<KafkaConfig['sasl']> } : {}),
+})
+
+const withAdmin = async <T>(kafka: Kafka, work: (admin: Admin) => Promise<T>): Promise<T> => {
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    return await work(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+const createTopics = async (admin: Admin, topics: TopicSettings[]): Promise<void> => {
+  const existing = new Set(await admin.listTopics())
+  const missing = topics.filter(({ name }) => !existing.has(name))
+  if (missing.length === 0) return
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: missing.map(({ name, partitions, replication, retentionMs }) => ({
+      topic: name,
+      numPartitions: partitions,
+      replicationFactor: replication,
+      configEntries: [{ name: 'retention.ms', value: String(retentionMs) }],
+    })),
+  })
+}
+
+const createProducer = (kafka: Kafka): Producer => {
+  let current: Promise<KafkaProducer> | undefined
+  const connect = async () => {
+    const producer = kafka.producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      createPartitioner: Partitioners.DefaultPartitioner,
+      allowAutoTopicCreation: false,
+    })
+    await producer.connect()
+    return producer
+  }
+  const discard = async () => {
+    const failed = current
+    current = undefined
+    await failed?.then((producer) => producer.disconnect()).catch(() => undefined)
+  }
+  return {
+    send: async (records) => {
+      current ??= connect()
+      try {
+        const producer = await current
+        await producer.sendBatch({ acks: -1, topicMessages: byTopic(records) })
+      } catch (error) {
+        // A producer whose idempotent sequence is broken refuses every later batch: the next try starts with a new one.
+        await discard()
+        throw error
+      }
+    },
+    close: discard,
+  }
+}
+
+const byTopic = (records: OutgoingRecord[]) => {
+  const topics = new Map<string, OutgoingRecord[]>()
+  for (const record of records) {
+    const messages = topics.get(record.topic)
+    if (messages) messages.push(record)
+    else topics.set(record.topic, [record])
+  }
+  return [...topics].map(([topic, messages]) => ({ topic, messages }))
+}
+
+const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: ConsumeOptions): Subscription => {
+  const { group, topic, handle } = options
+  const { log, sessionTimeoutMs = 6_000 } = settings
+  const stopping = new AbortController()
+  let consumer: KafkaConsumer | undefined
+  let lastFetch: number | undefined
+  let handled = new Map<number, string>()
+  let committing: Promise<void> = Promise.resolve()
+  let commitQueued = false
+
+  const commit = async (from: KafkaConsumer) => {
+    commitQueued = false
+    const offsets = [...handled].map(([partition, offset]) => ({ topic, partition, offset }))
+    handled = new Map()
+    if (offsets.length > 0) await from.commitOffsets(offsets)
+  }
+
+  /** Commits behind the handler's back, so that the next fetch need not wait; at most one commit is queued. */
+  const commitSoon = (from: KafkaConsumer) => {
+    if (commitQueued) return
+    commitQueued = true
+    committing = committing
+      .then(() => commit(from))
+      .catch((error: unknown) => log.debug({ group, error: messageOf(error) }, 'offsets were not committed; the inbox drops what comes again'))
+  }
+
+  const eachBatch = async (from: KafkaConsumer, payload: EachBatchPayload) => {
+    const { batch } = payload
+    if (!payload.isRunning() || payload.isStale()) return
+    const records = batch.messages.map((message) => ({
+      topic,
+      key: message.key?.toString('utf8') ?? '',
+      headers: headerTexts(message.headers),
+      value: message.value ?? Buffer.alloc(0),
+      offset: message.offset,
+    }))
+    await handle({ partition: batch.partition, records, heartbeat: payload.heartbeat })
+    payload.resolveOffset(batch.lastOffset())
+    handled.set(batch.partition, String(BigInt(batch.lastOffset()) + 1n))
+    commitSoon(from)
+  }
+
+  const connect = async () => {
+    const next = kafka.consumer({
+      groupId: group,
+      sessionTimeout: sessionTimeoutMs,
+      rebalanceTimeout: sessionTimeoutMs * 2,
+      heartbeatInterval: sessionTimeoutMs / 4,
+      maxWaitTimeInMs: fetchWaitMs,
+      allowAutoTopicCreation: false,
+      retry: { initialRetryTime: 50, maxRetryTime: 1_000, retries: 8, restartOnFailure: () => Promise.resolve(!stopping.signal.aborted) },
+    })
+    next.on(next.events.FETCH, () => {
+      lastFetch = Date.now()
+    })
+    next.on(next.events.REBALANCING, () => handled.clear())
+    next.on(next.events.CRASH, ({ payload }) => {
+      log.warn({ group, error: messageOf(payload.error), restart: payload.restart }, 'the consumer crashed')
+      if (!payload.restart) void rebuild(next)
+    })
+    await next.connect()
+    await next.subscribe({ topics: [topic], fromBeginning: true })
+    await next.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: 12,
+      eachBatch: (payload) => eachBatch(next, payload),
+    })
+    consumer = next
+  }
+
+  const connectUntilItWorks = async () => {
+    for (let attempt = 1; !stopping.signal.aborted; attempt += 1) {
+      try {
+        return await connect()
+      } catch (error) {
+        log.warn({ group, error: messageOf(error), attempt }, 'the consumer could not start')
+        await sleep(backoffMs(attempt, { firstMs: 100, maxMs: 2_000 }), stopping.signal)
+      }
+    }
+  }
+
+  /** kafkajs ends a consumer after a fault that it holds for final; here consumption goes on with a new one. */
+  const rebuild = async (crashed: KafkaConsumer) => {
+    await crashed.disconnect().catch(() => undefined)
+    await connectUntilItWorks()
+  }
+
+  let starting: Promise<void> | undefined
+  return {
+    start: () => (starting ??= connectUntilItWorks()),
+    stop: async () => {
+      stopping.abort()
+      await starting
+      if (!consumer) return
+      await committing
+      await commit(consumer).catch(() => undefined)
+      await consumer.disconnect().catch(() => undefined)
+    },
+    lastFetchAt: () => lastFetch,
+  }
+}

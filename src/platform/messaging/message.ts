@@ -1,0 +1,106 @@
+import type { z } from 'zod'
+
+/** Where a message comes from in the story of one request; carried in its headers and in the log. */
+export type Trace = {
+  /** The name of the whole story: the client's `Correlation-Id`, or made up at the edge. */
+  correlationId: string
+  /** The message, or the request, that caused this one. */
+  causationId: string
+  /** W3C trace context of the causing span, when there is one. */
+  traceparent?: string
+}
+
+export type Topic<Source extends string = string> = {
+  name: string
+  /** The module that owns the topic. */
+  source: Source
+  /** `events`: the owner publishes, with a sequence a key; `commands`: others ask the owner. */
+  kind: 'events' | 'commands'
+}
+
+/** A message as a module emits it: one aggregate, one fact or one request. */
+export type Message<Source extends string = string, Kind extends Topic['kind'] = Topic['kind'], Data = unknown> = {
+  topic: Topic<Source> & { kind: Kind }
+  type: string
+  /** The aggregate's id: the CloudEvents subject and, unless `key` says otherwise, the Kafka key. */
+  subject: string
+  key: string
+  /** 1, 2, 3, ... per key on an events topic: the aggregate's version, raised while its row is locked. */
+  sequence: number | undefined
+  data: Data
+}
+
+/** A message as a consumer receives it, decoded. */
+export type Received<Data = unknown> = {
+  id: string
+  type: string
+  source: string
+  subject: string
+  key: string
+  sequence: number | undefined
+  time: Date
+  trace: Trace
+  data: Data
+}
+
+export type MessageType<Source extends string, Kind extends Topic['kind'], Data> = {
+  type: string
+  topic: Topic<Source> & { kind: Kind }
+  schema: z.ZodType<Data>
+}
+
+export type EventType<Source extends string, Data> = MessageType<Source, 'events', Data> &
+  ((subject: string, sequence: number, data: Data) => Message<Source, 'events', Data>)
+
+export type CommandType<Receiver extends string, Data> = MessageType<Receiver, 'commands', Data> &
+  ((subject: string, key: string, data: Data) => Message<Receiver, 'commands', Data>)
+
+/** What a module may emit: its own events, and commands of whoever declares them. */
+export type Emittable<Source extends string> = Message<Source, 'events'> | Message<string, 'commands'>
+
+/** Records a message in the outbox of the transaction it was given with. */
+export type Emit<Source extends string> = (message: Emittable<Source>) => void
+
+/** Declares a topic on which the module `source` publishes its events, keyed by aggregate id. */
+export const eventTopic = <Source extends string>(source: Source, name: string) => ({ name, source, kind: 'events' }) as const
+
+/** Declares a topic on which others send commands to the module `receiver`. */
+export const commandTopic = <Receiver extends string>(receiver: Receiver, name: string) =>
+  ({ name, source: receiver, kind: 'commands' }) as const
+
+/**
+ * Declares an event. The result makes messages, `userRegistered(user.id, user.version, data)`, and carries the schema
+ * that consumers decode with. Data must hold no personal data. A breaking change is a new type that ends in the next `.vN`.
+ */
+export const defineEvent = <Source extends string, Data>(
+  topic: Topic<Source> & { kind: 'events' },
+  type: string,
+  schema: z.ZodType<Data>,
+): EventType<Source, Data> => {
+  const make = (subject: string, sequence: number, data: Data): Message<Source, 'events', Data> => ({
+    topic,
+    type,
+    subject,
+    key: subject,
+    sequence,
+    data,
+  })
+  return Object.assign(make, { type, topic, schema })
+}
+
+/** Declares a command that the module owning `topic` accepts. A sender imports it from the receiver's `events.ts`. */
+export const defineCommand = <Receiver extends string, Data>(
+  topic: Topic<Receiver> & { kind: 'commands' },
+  type: string,
+  schema: z.ZodType<Data>,
+): CommandType<Receiver, Data> => {
+  const make = (subject: string, key: string, data: Data): Message<Receiver, 'commands', Data> => ({
+    topic,
+    type,
+    subject,
+    key,
+    sequence: undefined,
+    data,
+  })
+  return Object.assign(make, { type, topic, schema })
+}

@@ -1,0 +1,219 @@
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Run, SqlRow } from '../postgres.ts'
+import { backoffMs, sleep } from '../retry.ts'
+import { toHeaders } from './cloud-event.ts'
+import type { OutgoingRecord, Producer } from './kafka.ts'
+import { type Leases, claimLeases, releaseLeases } from './relay-lease.ts'
+
+export type RelayOptions = {
+  run: Run
+  producer: Producer
+  log: Log
+  /** This process, as the owner of leases. */
+  owner: string
+  leaseMs?: number
+  batchSize?: number
+}
+
+export type Relay = {
+  start(): void
+  /** Says that a commit left messages in the outbox; costs no I/O. */
+  wake(): void
+  /** Resolves when the outbox shards of this process hold nothing more. */
+  drained(): Promise<void>
+  /** Sends what is in hand, gives the leases up, and ends. */
+  stop(): Promise<void>
+  /** When the relay last found the database and the broker answering; undefined before the first time. */
+  lastWorkedAt(): number | undefined
+}
+
+type Batch = { ids: string[]; records: OutgoingRecord[] }
+
+const readRows = `select id, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id,
+    traceparent, value
+  from outbox
+  where id > $1 and id <> all ($2::bigint[]) and shard = any ($3::smallint[])
+  order by id limit $4`
+
+const deleteRows = `delete from outbox
+  where id = any ($1::bigint[])
+    and shard in (select lease.shard from relay_leases as lease
+      join json_to_recordset($3) as held(shard smallint, epoch bigint) using (shard)
+      where lease.owner = $2 and lease.epoch = held.epoch)`
+
+/** How long a drain may go on by ids alone before it looks again for rows of lower ids that were committed late. */
+const lookBackMs = 500
+
+/**
+ * Carries a module's outbox to the broker: at least once, and the first occurrences of a key's messages in the order of
+ * their commits. One batch is on its way at a time and is sent again unchanged until it is acknowledged; the next one
+ * is read meanwhile. Rows are deleted after the acknowledgement, and only under the epoch of the lease they were read with.
+ */
+export const createRelay = (options: RelayOptions): Relay => {
+  const { run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
+  const stopping = new AbortController()
+  const renewEveryMs = leaseMs * 0.4
+  let leases: Leases = { epochs: new Map(), validUntilMs: 0, pending: false }
+  let wakeUp: (() => void) | undefined
+  let woken = false
+  let running: Promise<void> | undefined
+  let lastWorked: number | undefined
+  let idle: (() => void)[] = []
+
+  const leased = () => performance.now() < leases.validUntilMs
+  const renewalDue = () => performance.now() > leases.validUntilMs - leaseMs + renewEveryMs
+
+  const claim = async () => {
+    leases = await claimLeases(run, owner, leaseMs)
+    lastWorked = Date.now()
+  }
+
+  const read = async (floor: string, inHand: string[]): Promise<Batch> => {
+    const shards = [...leases.epochs.keys()].join(',')
+    const rows = await run(readRows, [floor, `{${inHand.join(',')}}`, `{${shards}}`, batchSize])
+    return { ids: rows.map((row) => String(row['id'])), records: rows.map(toRecord) }
+  }
+
+  /** Sends until acknowledged; false when the lease ran out first, so that nothing may be sent or marked any more. */
+  const send = async (batch: Batch): Promise<boolean> => {
+    for (let attempt = 1; !stopping.signal.aborted || attempt === 1; attempt += 1) {
+      if (!leased()) return false
+      try {
+        await producer.send(batch.records)
+        lastWorked = Date.now()
+        return true
+      } catch (error) {
+        log.warn({ error: messageOf(error), messages: batch.ids.length, attempt }, 'the broker did not take the batch')
+        await sleep(backoffMs(attempt, { firstMs: 50, maxMs: 1_000 }), stopping.signal)
+      }
+    }
+    return false
+  }
+
+  const mark = async (batch: Batch, held: Leases): Promise<void> => {
+    const epochs = [...held.epochs].map(([shard, epoch]) => ({ shard, epoch }))
+    await run(deleteRows, [`{${batch.ids.join(',')}}`, owner, JSON.stringify(epochs)])
+  }
+
+  /** Reads and sends until nothing is left, the leases are due for renewal, or the process stops. */
+  const drain = async (): Promise<void> => {
+    let floor = '0'
+    let lookedBackAtMs = performance.now()
+    let sending: Promise<boolean> = Promise.resolve(true)
+    let marking: Promise<void> = Promise.resolve()
+    let sent: Batch | undefined
+    let marked: string[] = []
+    try {
+      while (leased() && !renewalDue() && !stopping.signal.aborted) {
+        const inHand = floor === '0' ? [...marked, ...(sent?.ids ?? [])] : []
+        const next = await read(floor, inHand)
+        if (!(await sending)) break
+        await marking
+        marked = sent?.ids ?? []
+        if (sent) marking = mark(sent, leases)
+        sent = undefined
+        if (next.ids.length === 0) {
+          if (floor === '0' && marked.length === 0) break
+          floor = '0'
+          continue
+        }
+        sent = next
+        sending = send(next)
+        const backlog = next.ids.length === batchSize && performance.now() - lookedBackAtMs < lookBackMs
+        if (!backlog) lookedBackAtMs = performance.now()
+        floor = backlog ? (next.ids.at(-1) ?? '0') : '0'
+      }
+      if ((await sending) && sent) await Promise.all([marking, mark(sent, leases)])
+    } finally {
+      await Promise.allSettled([sending, marking])
+    }
+  }
+
+  const waitForWork = async () => {
+    const untilRenewalMs = Math.max(0, leases.validUntilMs - leaseMs + renewEveryMs - performance.now())
+    if (woken || stopping.signal.aborted) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, untilRenewalMs)
+      wakeUp = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    wakeUp = undefined
+  }
+
+  const turn = async () => {
+    const due = renewalDue()
+    if (due) await claim()
+    const work = woken || (due && leases.pending)
+    woken = false
+    if (work && leases.epochs.size > 0) await drain()
+    if (!woken && !renewalDue()) {
+      for (const resolve of idle.splice(0)) resolve()
+    }
+    await waitForWork()
+  }
+
+  const loop = async () => {
+    for (let failures = 0; !stopping.signal.aborted; ) {
+      try {
+        await turn()
+        failures = 0
+      } catch (error) {
+        failures += 1
+        woken = true
+        log.warn({ error: messageOf(error), failures }, 'the relay could not reach its outbox')
+        await sleep(backoffMs(failures, { firstMs: 50, maxMs: 1_000 }), stopping.signal)
+      }
+    }
+    await releaseLeases(run, owner).catch(() => undefined)
+  }
+
+  const wake = () => {
+    woken = true
+    wakeUp?.()
+  }
+
+  return {
+    start: () => {
+      running ??= loop()
+    },
+    wake,
+    drained: () =>
+      new Promise((resolve) => {
+        idle = [...idle, resolve]
+        wake()
+      }),
+    stop: async () => {
+      stopping.abort()
+      wakeUp?.()
+      await running
+    },
+    lastWorkedAt: () => lastWorked,
+  }
+}
+
+const text = (row: SqlRow, column: string): string => String(row[column])
+
+const toRecord = (row: SqlRow): OutgoingRecord => ({
+  topic: text(row, 'topic'),
+  key: text(row, 'key'),
+  value: text(row, 'value'),
+  headers: toHeaders({
+    id: text(row, 'message_id'),
+    topic: text(row, 'topic'),
+    key: text(row, 'key'),
+    type: text(row, 'type'),
+    source: text(row, 'source'),
+    subject: text(row, 'subject'),
+    sequence: row['sequence'] === null ? undefined : Number(row['sequence']),
+    time: text(row, 'occurred_at'),
+    trace: {
+      correlationId: text(row, 'correlation_id'),
+      causationId: text(row, 'causation_id'),
+      ...(row['traceparent'] === null ? {} : { traceparent: text(row, 'traceparent') }),
+    },
+    value: text(row, 'value'),
+  }),
+})

@@ -1,0 +1,133 @@
+import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
+import postgres, { type ReservedSql, type Row, type Sql } from 'postgres'
+import { UnavailableError, isTransient } from './errors.ts'
+import type { Log } from './log.ts'
+
+export type Value = string | number | bigint | boolean | null | Uint8Array
+export type SqlRow = Record<string, string | number | boolean | null>
+
+/** Runs Drizzle queries on the transaction's own connection, each prepared once per connection. */
+export type Tx = Pick<PgRemoteDatabase, 'select' | 'selectDistinct' | 'insert' | 'update' | 'delete' | 'execute' | 'with' | '$with'>
+
+/** Runs one prepared statement; rows are objects, timestamps, bigints and JSON come as text. */
+export type Run = (text: string, parameters?: Value[]) => Promise<SqlRow[]>
+
+/** The last statement of a transaction: it travels in one packet with `commit`. */
+export type Finish = { text: string; parameters: Value[] }
+
+export type Transaction = { tx: Tx; run: Run; finishWith(statement: Finish): void }
+
+export type Postgres = {
+  /**
+   * Runs `work` in one transaction (read committed) and commits. `begin` travels with the first statement and
+   * `finishWith` with `commit`, so n statements and a finish cost n + 1 round trips. A transaction without any statement costs none.
+   * @throws what `work` throws, after a rollback; `UnavailableError` when the outcome of the commit is unknown.
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
+  /** Runs one prepared statement on its own, outside any transaction. */
+  run: Run
+  /** Drizzle outside a transaction, for reads. */
+  read: Tx
+  /** Runs a script of several statements, unprepared, as one implicit transaction. */
+  script(text: string): Promise<void>
+  /** Waits for what runs and closes the connections, within `timeoutMs`. */
+  close(timeoutMs?: number): Promise<void>
+}
+
+export type PostgresOptions = { url: string; name: string; poolSize: number; log?: Log }
+
+const asText = { serialize: (value: unknown) => String(value), parse: (value: string) => value }
+
+const connect = ({ url, name, poolSize, log }: PostgresOptions, max: number): Sql =>
+  postgres(url, {
+    max: Math.min(max, poolSize),
+    fetch_types: false,
+    connect_timeout: 5,
+    idle_timeout: 0,
+    backoff: (retries: number) => Math.min(0.05 * 2 ** retries, 1),
+    connection: { application_name: name },
+    onnotice: (notice) => log?.debug({ notice: notice['message'] }, 'postgres notice'),
+    types: {
+      date: { to: 1184, from: [1082, 1114, 1184], ...asText },
+      json: { to: 114, from: [114, 3802], ...asText },
+    },
+  })
+
+const prepared = { prepare: true }
+
+const runOn =
+  (sql: Sql | ReservedSql): Run =>
+  (text, parameters = []) =>
+    sql.unsafe<Row[]>(text, parameters as never[], prepared) as unknown as Promise<SqlRow[]>
+
+const drizzleOn = (connection: () => Promise<Sql | ReservedSql>): Tx =>
+  drizzle(async (text, parameters) => {
+    const sql = await connection()
+    return { rows: await sql.unsafe(text, parameters as never[], prepared).values() }
+  })
+
+/**
+ * Opens a pool of at most `poolSize` connections for transactions and two for single statements. Transactions reserve
+ * their connection, so that a single statement never shares one with a transaction that is open.
+ */
+export const openPostgres = (options: PostgresOptions): Postgres => {
+  const pool = connect(options, options.poolSize)
+  const singles = connect(options, 2)
+
+  const transaction: Postgres['transaction'] = async (work) => {
+    let reserved: ReservedSql | undefined
+    let opening: Promise<ReservedSql> | undefined
+    let finish: Finish | undefined
+    const open = () =>
+      (opening ??= pool.reserve().then((connection) => {
+        reserved = connection
+        connection.unsafe('begin').catch(() => undefined)
+        return connection
+      }))
+    const run: Run = async (text, parameters) => runOn(await open())(text, parameters)
+    try {
+      const result = await work({
+        tx: drizzleOn(open),
+        run,
+        finishWith: (statement) => {
+          finish = statement
+        },
+      })
+      if (finish || opening) await commit(await open(), finish)
+      return result
+    } catch (error) {
+      await reserved?.unsafe('rollback').catch(() => undefined)
+      throw error
+    } finally {
+      reserved?.release()
+    }
+  }
+
+  return {
+    transaction,
+    run: runOn(singles),
+    read: drizzleOn(() => Promise.resolve(singles)),
+    script: async (text) => {
+      await singles.unsafe(text).simple()
+    },
+    close: async (timeoutMs = 5_000) => {
+      const timeout = timeoutMs / 1_000
+      await Promise.all([pool.end({ timeout }), singles.end({ timeout })])
+    },
+  }
+}
+
+/** Sends the last statement and `commit` in one packet, and believes only an acknowledgement that says COMMIT. */
+const commit = async (connection: ReservedSql, finish: Finish | undefined): Promise<void> => {
+  const last = finish && runOn(connection)(finish.text, finish.parameters)
+  const committing = connection.unsafe('commit')
+  const [lastOutcome, commitOutcome] = await Promise.allSettled([last, committing])
+  if (lastOutcome.status === 'rejected' && !isTransient(lastOutcome.reason)) throw lastOutcome.reason
+  if (commitOutcome.status === 'rejected') {
+    throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', { cause: commitOutcome.reason })
+  }
+  if (lastOutcome.status === 'rejected') throw lastOutcome.reason
+  if (commitOutcome.value.command !== 'COMMIT') {
+    throw new Error('The transaction was rolled back by Postgres: a statement in it had failed and its error was swallowed.')
+  }
+}

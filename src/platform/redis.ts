@@ -1,0 +1,180 @@
+import { Redis } from 'ioredis'
+import { UnavailableError, messageOf } from './errors.ts'
+import type { Log } from './log.ts'
+
+export type RedisClient = {
+  /** The values of the keys, null where there is none; all calls of one tick share one round trip. */
+  get(keys: string[]): Promise<(string | null)[]>
+  /** Sets the keys whose stored JSON has no `version`, or a lower one than given; returns how many were set. */
+  setNewer(entries: VersionedValue[]): Promise<number>
+  set(key: string, value: string, options?: { ttlMs?: number; onlyIfAbsent?: boolean }): Promise<boolean>
+  /** Lets `key` live for another `ttlMs` if it still holds `value`; false when it does not. */
+  extend(key: string, value: string, ttlMs: number): Promise<boolean>
+  /** Sets `key` only if `guard` still holds `guardValue`, and deletes `guard`; false when it does not. */
+  setIfGuarded(key: string, value: string, guard: string, guardValue: string): Promise<boolean>
+  /** Counts one up; a counter that is new expires after `ttlMs`. */
+  increment(key: string, ttlMs: number): Promise<void>
+  /** The milliseconds until the key expires; negative when it does not exist or never expires. */
+  leftMs(key: string): Promise<number>
+  delete(keys: string[]): Promise<void>
+  /** The server as this connection found it, read anew with each connection; undefined while not connected. */
+  server(): RedisServer | undefined
+  /** Asks the server about itself now. */
+  inspect(): Promise<RedisServer>
+  close(): void
+}
+
+export type RedisServer = { runId: string; evictedKeys: number; evictionPolicy: string; maxMemory: number }
+
+export type VersionedValue = { key: string; version: number; value: string }
+
+const setNewerScript = `
+local set = 0
+for i, key in ipairs(KEYS) do
+  local stored = redis.call('GET', key)
+  local version = stored and cjson.decode(stored).version
+  if not version or version < tonumber(ARGV[2 * i - 1]) then
+    redis.call('SET', key, ARGV[2 * i])
+    set = set + 1
+  end
+end
+return set`
+
+const setIfGuardedScript = `
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2])
+return 1`
+
+const extendScript = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
+
+const incrementScript = `
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return count`
+
+type Scripted = Redis & {
+  setNewer(keyCount: number, ...keysAndValues: (string | number)[]): Promise<number>
+  setIfGuarded(key: string, guard: string, value: string, guardValue: string): Promise<number>
+  extendHeld(key: string, value: string, ttlMs: number): Promise<number>
+  incrementExpiring(key: string, ttlMs: number): Promise<number>
+}
+
+/**
+ * Connects to Redis. A call fails with `UnavailableError` within 200 ms when Redis is away or frozen, and the connection
+ * comes back by itself.
+ */
+export const openRedis = ({ url, name, log }: { url: string; name: string; log: Log }): RedisClient => {
+  const redis = new Redis(url, {
+    connectionName: name,
+    enableOfflineQueue: false,
+    commandTimeout: 200,
+    connectTimeout: 2_000,
+    maxRetriesPerRequest: 1,
+    socketTimeout: 1_000,
+    retryStrategy: (times) => Math.min(50 * times, 500),
+    scripts: {
+      setNewer: { lua: setNewerScript },
+      setIfGuarded: { lua: setIfGuardedScript, numberOfKeys: 2 },
+      extendHeld: { lua: extendScript, numberOfKeys: 1 },
+      incrementExpiring: { lua: incrementScript, numberOfKeys: 1 },
+    },
+  }) as Scripted
+  let server: RedisServer | undefined
+  let reported = ''
+
+  const inspect = async () => parseInfo(await answered(redis.info()))
+
+  redis.on('ready', () => {
+    reported = ''
+    inspect().then(
+      (found) => {
+        server = found
+      },
+      () => redis.disconnect(true),
+    )
+  })
+  redis.on('close', () => {
+    server = undefined
+  })
+  redis.on('error', (error: Error) => {
+    if (error.message === reported) return
+    reported = error.message
+    log.warn({ error: error.message }, 'redis does not answer')
+  })
+
+  return {
+    get: createGet((keys) => answered(redis.mget(keys))),
+    setNewer: async (entries) => {
+      if (entries.length === 0) return 0
+      const keys = entries.map(({ key }) => key)
+      const values = entries.flatMap(({ version, value }) => [version, value])
+      return answered(redis.setNewer(keys.length, ...keys, ...values))
+    },
+    set: async (key, value, { ttlMs, onlyIfAbsent } = {}) => {
+      const options = [...(ttlMs === undefined ? [] : ['PX', ttlMs]), ...(onlyIfAbsent ? ['NX'] : [])]
+      return (await answered(redis.call('SET', key, value, ...options))) === 'OK'
+    },
+    extend: async (key, value, ttlMs) => (await answered(redis.extendHeld(key, value, ttlMs))) === 1,
+    setIfGuarded: async (key, value, guard, guardValue) =>
+      (await answered(redis.setIfGuarded(key, guard, value, guardValue))) === 1,
+    increment: async (key, ttlMs) => {
+      await answered(redis.incrementExpiring(key, ttlMs))
+    },
+    leftMs: (key) => answered(redis.pttl(key)),
+    delete: async (keys) => {
+      if (keys.length > 0) await answered(redis.del(keys))
+    },
+    server: () => server,
+    inspect: async () => (server = await inspect()),
+    close: () => redis.disconnect(),
+  }
+}
+
+const answered = async <T>(call: Promise<T>): Promise<T> => {
+  try {
+    return await call
+  } catch (error) {
+    throw new UnavailableError(`Redis does not answer: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+type Get = RedisClient['get']
+
+/** Collects what is asked for in one tick into one command; a key that several callers want is asked for once. */
+const createGet = (fetch: Get): Get => {
+  let wanted = new Map<string, number>()
+  let fetching: Promise<(string | null)[]> | undefined
+  const flush = async () => {
+    await new Promise((resolve) => setImmediate(resolve))
+    const keys = [...wanted.keys()]
+    wanted = new Map()
+    fetching = undefined
+    return fetch(keys)
+  }
+  return async (keys) => {
+    if (keys.length === 0) return []
+    fetching ??= flush()
+    const places = keys.map((key) => {
+      const place = wanted.get(key) ?? wanted.size
+      wanted.set(key, place)
+      return place
+    })
+    const values = await fetching
+    return places.map((place) => values[place] ?? null)
+  }
+}
+
+const parseInfo = (info: string): RedisServer => {
+  const fields = new Map(info.split('\r\n').map((line) => line.split(':', 2) as [string, string]))
+  const runId = fields.get('run_id')
+  if (!runId) throw new Error('Redis answers INFO without a run_id.')
+  return {
+    runId,
+    evictedKeys: Number(fields.get('evicted_keys') ?? 0),
+    evictionPolicy: fields.get('maxmemory_policy') ?? 'noeviction',
+    maxMemory: Number(fields.get('maxmemory') ?? 0),
+  }
+}

@@ -1,0 +1,172 @@
+import { UnavailableError, messageOf } from './errors.ts'
+import type { Log } from './log.ts'
+import type { Tx } from './postgres.ts'
+import type { RedisClient } from './redis.ts'
+import { sleep } from './retry.ts'
+
+/** One aggregate as the query side answers with it. */
+export type Snapshot = { id: string; version: number }
+
+/** Where a module's snapshots of one thing come from: its own tables. */
+export type SnapshotSource = {
+  /** The middle part of the key: `<module>:<thing>:<id>`. */
+  thing: string
+  /** The present snapshots of these ids. */
+  load(tx: Tx, ids: string[]): Promise<Snapshot[]>
+  /** The next `limit` snapshots by id, from the one after `after`. */
+  page(tx: Tx, after: string | undefined, limit: number): Promise<Snapshot[]>
+  /** Keys other than snapshots that this thing needs in Redis, to be restored by a rebuild. */
+  restore?(tx: Tx, redis: RedisClient): Promise<void>
+}
+
+/** Names one version of one snapshot: what a `Consistency-Token` is made of. */
+export type SnapshotVersion = { module: string; thing: string; id: string; version: number }
+
+export type Snapshots = {
+  /** Writes these, each only over an older version. */
+  write(thing: string, snapshots: Snapshot[]): Promise<void>
+  /** Projects the present state of these aggregates from the tables as `tx` sees them. */
+  project(tx: Tx, thing: string, ids: string[]): Promise<void>
+  /**
+   * The snapshot as stored, null when no such aggregate exists; one round trip, shared by the reads of one tick.
+   * @throws UnavailableError when Redis is away or does not hold all snapshots now; a rebuild has been started then.
+   */
+  read(thing: string, id: string): Promise<string | null>
+  /** Fills Redis from the tables, while others read and write; returns how many snapshots were visited. */
+  rebuild(progress?: (count: number) => void): Promise<number>
+  /** Looks every second whether Redis is still complete, and rebuilds when it is not. */
+  watch(): void
+  complete(): Promise<boolean>
+  stop(): Promise<void>
+}
+
+export type SnapshotsOptions = { module: string; redis: RedisClient; read: Tx; sources: SnapshotSource[]; log: Log; pageSize?: number }
+
+export const snapshotKey = (module: string, thing: string, id: string): string => `${module}:${thing}:${id}`
+
+/** A marker says that Redis held every snapshot, for one run of the server and as long as it evicted nothing. */
+type Marker = { runId: string; evictedKeys: number }
+
+const rebuildTtlMs = 15_000
+const watchEveryMs = 1_000
+
+/** The read side of a module in Redis. */
+export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 500 }: SnapshotsOptions): Snapshots => {
+  const markerKey = `${module}:snapshots:complete`
+  const rebuildKey = `${module}:snapshots:rebuild`
+  const stopping = new AbortController()
+  let rebuilding: Promise<number> | undefined
+  let watching: Promise<void> | undefined
+
+  const sourceOf = (thing: string): SnapshotSource => {
+    const source = sources.find((candidate) => candidate.thing === thing)
+    if (!source) throw new Error(`The module ${module} has no snapshots of ${thing}.`)
+    return source
+  }
+
+  const write: Snapshots['write'] = async (thing, snapshots) => {
+    await redis.setNewer(
+      snapshots.map((snapshot) => ({
+        key: snapshotKey(module, thing, snapshot.id),
+        version: snapshot.version,
+        value: JSON.stringify(snapshot),
+      })),
+    )
+  }
+
+  const valid = (stored: string | null | undefined): boolean => {
+    const server = redis.server()
+    if (!stored || !server) return false
+    const marker = JSON.parse(stored) as Marker
+    return marker.runId === server.runId && marker.evictedKeys === server.evictedKeys
+  }
+
+  const fill = async (progress: ((count: number) => void) | undefined, token: string): Promise<number | undefined> => {
+    let count = 0
+    for (const source of sources) {
+      for (let after: string | undefined; ; ) {
+        const page = await source.page(read, after, pageSize)
+        await write(source.thing, page)
+        count += page.length
+        progress?.(count)
+        after = page.at(-1)?.id
+        if (page.length < pageSize || after === undefined) break
+        if (!(await redis.extend(rebuildKey, token, rebuildTtlMs))) return undefined
+      }
+      await source.restore?.(read, redis)
+    }
+    return count
+  }
+
+  /** One process rebuilds at a time; the guard key is lost with a flush or restart, and then the marker is not set. */
+  const rebuildOnce = async (progress?: (count: number) => void): Promise<number | undefined> => {
+    const server = await redis.inspect()
+    if (server.evictionPolicy !== 'noeviction') {
+      throw new UnavailableError(`Redis evicts keys (${server.evictionPolicy}): set maxmemory-policy noeviction.`)
+    }
+    const token = Bun.randomUUIDv7()
+    if (!(await redis.set(rebuildKey, token, { ttlMs: rebuildTtlMs, onlyIfAbsent: true }))) return undefined
+    await redis.delete([markerKey])
+    const count = await fill(progress, token)
+    if (count === undefined) return undefined
+    const marker: Marker = { runId: server.runId, evictedKeys: server.evictedKeys }
+    return (await redis.setIfGuarded(markerKey, JSON.stringify(marker), rebuildKey, token)) ? count : undefined
+  }
+
+  const rebuild: Snapshots['rebuild'] = async (progress) => {
+    for (;;) {
+      stopping.signal.throwIfAborted()
+      const count = await rebuildOnce(progress)
+      if (count !== undefined) return count
+      await sleep(100, stopping.signal)
+    }
+  }
+
+  /** Rebuilds unless that goes on already, here or in another process. */
+  const heal = () => {
+    if (rebuilding || stopping.signal.aborted) return
+    const startedAt = performance.now()
+    rebuilding = rebuildOnce().then((count) => count ?? 0)
+    rebuilding
+      .then((count) => {
+        if (count > 0) log.info({ module, snapshots: count, tookMs: Math.round(performance.now() - startedAt) }, 'snapshots were rebuilt')
+      })
+      .catch((error: unknown) => log.warn({ module, error: messageOf(error) }, 'snapshots could not be rebuilt'))
+      .finally(() => {
+        rebuilding = undefined
+      })
+  }
+
+  const complete = async () => valid((await redis.get([markerKey]))[0])
+
+  return {
+    write,
+    project: async (tx, thing, ids) => write(thing, await sourceOf(thing).load(tx, ids)),
+    read: async (thing, id) => {
+      const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])
+      if (stored !== null && stored !== undefined && valid(marker)) return stored
+      if (valid(marker)) return null
+      heal()
+      throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
+    },
+    rebuild,
+    complete,
+    watch: () => {
+      watching ??= (async () => {
+        while (!stopping.signal.aborted) {
+          try {
+            await redis.inspect()
+            if (!(await complete())) heal()
+          } catch (error) {
+            log.debug({ module, error: messageOf(error) }, 'redis could not be inspected')
+          }
+          await sleep(watchEveryMs, stopping.signal)
+        }
+      })()
+    },
+    stop: async () => {
+      stopping.abort()
+      await Promise.allSettled([watching, rebuilding])
+    },
+  }
+}

@@ -8,8 +8,7 @@ export type Java = { command: string; version: string }
 
 const { minimumJava } = brokerSettings
 
-const remedy =
-  `install it (Debian: apt install openjdk-${minimumJava}-jre-headless)` + ' or set KAFKA_BROKERS to a broker that runs'
+const remedy = `install it (Debian: apt install openjdk-${minimumJava}-jre-headless) or set KAFKA_BROKERS to a broker that runs`
 
 export const majorVersion = (versionText: string): number => {
   const [, major = '0', minor = '0'] = /version "(\d+)(?:\.(\d+))?/.exec(versionText) ?? []

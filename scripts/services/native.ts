@@ -39,9 +39,9 @@ const outcome = async (service: Service, pid: number, ports: Ports, signal: Abor
 
 /**
  * Brings a native service up on its remembered ports, or on others where somebody else has taken them. A server that
- * an interrupted start left behind is kept. Returns the ports, and whether it was started by this call.
+ * an interrupted start left behind is kept. The ports are remembered before anything listens on them.
  */
-export const startNative = async (service: Service, job: Job): Promise<{ ports: Ports; started: boolean }> => {
+export const startNative = async (service: Service, job: Job, remember: (ports: Ports) => void): Promise<void> => {
   const pid = pidFile(job.profile, service.name)
   const log = logFile(job.profile, service.name)
   mkdirSync(profileFolder(job.profile), { recursive: true })
@@ -51,7 +51,7 @@ export const startNative = async (service: Service, job: Job): Promise<{ ports: 
       if (job.signal.aborted) throw error
       return 'died' as const
     })
-    if (answers === 'ready') return { ports: job.ports, started: false }
+    if (answers === 'ready') return
     await stopNative(service, job.profile)
   }
   for (let attempt = 1; ; attempt += 1) {
@@ -59,9 +59,10 @@ export const startNative = async (service: Service, job: Job): Promise<{ ports: 
     const server = await service.prepare({ ...job, ports })
     if (job.signal.aborted) throw interrupted()
     job.progress(`${service.title}: starting`)
+    remember(ports)
     const spawned = spawnServer(server, pid, log)
     const result = await outcome(service, spawned, ports, job.signal)
-    if (result === 'ready') return { ports, started: true }
+    if (result === 'ready') return
     if (result === 'died' || attempt === 3)
       throw new ServiceFailure(
         `${service.title} ended at its start (${lastWords(log)}); its log: ${log}; ${instead(service)}`,

@@ -11,6 +11,8 @@ export type State = {
   ports: Ports
   /** The services that containers run; every other one runs natively. */
   containers: string[]
+  /** Whether the volumes of this profile's containers were made with these secrets. */
+  volumes: boolean
 }
 
 const stateFile = (profile: string) => join(profileFolder(profile), 'state.json')
@@ -44,4 +46,5 @@ export const newState = (): State => ({
   secrets: { postgres: madeUp(24), jwt: madeUp(48), operator: madeUp(12) },
   ports: {},
   containers: [],
+  volumes: false,
 })

@@ -77,6 +77,8 @@ describe('a legal import passes in every form', () => {
     })
 })
 
+const resolving = (name: string) => 'const a = import.meta.resolve(`' + name + '/${file}`)'
+
 describe('what the table cannot judge is refused', () => {
   for (const text of [
     'const a = import(name)',
@@ -95,6 +97,14 @@ describe('what the table cannot judge is refused', () => {
       expect(rulesOf('modules/users/user.test.ts', text)).toEqual(['literal-import'])
       expect(rulesOf('scripts/dev.ts', text)).toEqual([])
     })
+
+  test('a path that is computed below a package it names', () => {
+    expect(rulesOf('src/bff/docs.ts', resolving('swagger-ui-dist'))).toEqual([])
+    expect(rulesOf('src/app.ts', resolving('swagger-ui-dist'))).toEqual(['bff-is-the-only-http'])
+    for (const name of ['@hono', '..', '.', '#modules', '/work', 'file:///work'])
+      expect(rulesOf('src/bff/docs.ts', resolving(name))).toEqual(['literal-import'])
+    expect(rulesOf('src/bff/docs.ts', 'const a = import(`swagger-ui-dist/${file}`)')).toEqual(['literal-import'])
+  })
 
   test('a file outside the layout', () => {
     for (const path of ['src/other/file.ts', 'modules/shared.ts', 'elsewhere/file.ts'])

@@ -43,6 +43,12 @@ const calls = new Set([
   'process.getBuiltinModule',
 ])
 
+/** `pkg/${file}`: which package it is stands fast, and to resolve a path in it loads nothing. */
+const packageIn = (node: Argument | undefined) => {
+  const head = node?.type === 'TemplateLiteral' ? node.quasis[0]?.value.cooked : undefined
+  return /^(?:@[\w.-]+\/)?[a-z][\w.-]*\//.exec(head ?? '')?.[0]
+}
+
 const isSource = (text: string) => /^(?:\.|\/|file:).*\.[cm]?[jt]sx?$/.test(text)
 
 /** A worker that is given a URL or this very file has its edge counted elsewhere, or none. */
@@ -88,7 +94,9 @@ export const edgesOf = (path: string, text: string, jsxImportSource = 'react'): 
     TSModuleDeclaration: (node) => node.id.type === 'Literal' && add('declare module', node.id.value, node.start),
     CallExpression: (node) => {
       const name = nameOf(node.callee)
-      if (calls.has(name)) add(`${name}()`, textOf(node.arguments[0]), node.start)
+      const [first] = node.arguments
+      const specifier = textOf(first) ?? (name.includes('.resolve') ? packageIn(first) : undefined)
+      if (calls.has(name)) add(`${name}()`, specifier, node.start)
       // Under another name, `require` would import unseen.
       for (const argument of node.arguments)
         if (nameOf(argument as Expression) === 'require') add('require', undefined, node.start)

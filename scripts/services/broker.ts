@@ -6,6 +6,7 @@ import { serviceFolder } from './paths.ts'
 import type { Job, Server, Service } from './service.ts'
 import { brokerSettings } from './settings.ts'
 
+// A broker that was killed is let back in when its session has run out, so the sessions are short.
 const properties = (folder: string, port: number, controllerPort: number) => `\
 process.roles=broker,controller
 node.id=1
@@ -16,6 +17,8 @@ controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=${join(folder, 'data')}
 auto.create.topics.enable=false
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
 default.replication.factor=${brokerSettings.replication}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4

@@ -18,7 +18,7 @@ import { interrupted, ServiceFailure } from './failure.ts'
 import { withLock } from './lock.ts'
 import { pidFile, profileFolder, serviceFolder } from './paths.ts'
 import type { PostgresHome } from './postgres-home.ts'
-import { runningProcess, startOf, stopProcess } from './process.ts'
+import { runningProcess, stopProcess } from './process.ts'
 import type { Job } from './service.ts'
 import { postgresSettings } from './settings.ts'
 
@@ -106,13 +106,18 @@ const layOutFolder = async (home: PostgresHome, job: Job): Promise<string> => {
   return here
 }
 
-/** A reboot can hand the id in the former server's lock file to another process, and Postgres would then not start. */
-const removeStaleLock = (profile: string, data: string) => {
+/**
+ * Lets a server that was killed be followed by another. Postgres refuses to start while the process that its lock file
+ * names exists, even as a zombie, or as a stranger who got the id after a reboot. It makes an exception for its parent,
+ * so its parent is put there. The rest of the file stays: by it Postgres finds out about sessions that outlived the server.
+ */
+const disownStaleLock = (profile: string, data: string) => {
   const lock = join(data, 'postmaster.pid')
-  if (!existsSync(lock) || runningProcess(pidFile(profile, 'postgres'))) return
-  const pid = Number(readFileSync(lock, 'utf8').split('\n')[0])
-  const former = existsSync(pidFile(profile, 'postgres')) ? readFileSync(pidFile(profile, 'postgres'), 'utf8') : ''
-  if (Number(former.split('\n')[0]) === pid && startOf(pid) !== undefined) rmSync(lock)
+  const ours = pidFile(profile, 'postgres')
+  if (!existsSync(lock) || !existsSync(ours) || runningProcess(ours)) return
+  const [pid, ...rest] = readFileSync(lock, 'utf8').split('\n')
+  const [former] = readFileSync(ours, 'utf8').split('\n')
+  if (pid === former) writeFileSync(lock, [process.pid, ...rest].join('\n'))
 }
 
 /** Makes the data of a profile when there is none. Returns its folder. */
@@ -129,6 +134,6 @@ export const layOutPostgres = async (home: PostgresHome, job: Job): Promise<stri
     await run(home, 'initdb', ['--sync-only', '-D', partial], job)
     renameSync(partial, data)
   }
-  removeStaleLock(job.profile, data)
+  disownStaleLock(job.profile, data)
   return data
 }

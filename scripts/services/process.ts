@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import type { Server } from './service.ts'
 
 /** Another user to run as; only root can. */
@@ -51,7 +52,9 @@ export const spawnServer = (server: Server, pidFile: string, logFile: string): n
   rmSync(pidFile, { force: true })
   if (existsSync(logFile)) renameSync(logFile, `${logFile}.old`)
   const log = openSync(logFile, 'w', 0o600)
-  const child = spawn('sh', ['-c', nameThenBecome, pidFile, server.command, ...server.args], {
+  // The account may be able to enter the folder itself and not the links that lead there.
+  const ownPidFile = join(realpathSync(dirname(pidFile)), basename(pidFile))
+  const child = spawn('sh', ['-c', nameThenBecome, ownPidFile, server.command, ...server.args], {
     cwd: server.cwd,
     detached: true,
     stdio: ['ignore', log, log],

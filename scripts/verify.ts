@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { checkCompose } from './services/compose-check.ts'
 
 type Outcome = { ok: boolean; output: string; note?: string }
 type Step = { name: string; run: () => Outcome | Promise<Outcome> }
@@ -50,10 +51,7 @@ const stepsOf = (root: string): Step[] => [
   { name: 'tests', run: () => runPureTests(root) },
 ]
 
-const composeCheck = './services/compose-check.ts'
-
-const checkServices = async (): Promise<Outcome> => {
-  const { checkCompose } = (await import(composeCheck)) as { checkCompose: () => string[] }
+const checkServices = (): Outcome => {
   const findings = checkCompose()
   return { ok: findings.length === 0, output: findings.join('\n') }
 }

@@ -49,6 +49,7 @@ export const breaches: Breach[] = [
   ['scripts/dev.ts', '#events/users/user', 'door-name'],
   ['src/app.ts', '#modules/users/', 'door-name'],
   ['src/app.ts', '#platform/../../modules/users/schema', 'door-name'],
+  ['src/app.ts', '#platform/messaging/../../../modules/users/schema', 'door-name'],
   ['src/app.ts', '#anything', 'door-name'],
   ['src/app.ts', '/work/modules/users/schema.ts', 'absolute-import'],
   ['src/app.ts', 'file:///work/modules/users/schema.ts', 'absolute-import'],

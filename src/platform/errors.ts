@@ -10,6 +10,16 @@ export class DomainError extends Error {
   }
 }
 
+/** An answer: this was tried too often and may be tried again after `retryAfterSeconds`. */
+export class TooManyAttemptsError extends DomainError {
+  readonly retryAfterSeconds: number
+
+  constructor(message: string, retryAfterSeconds: number) {
+    super('too-many-attempts', message)
+    this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
 /** A service that this process needs does not answer now; the same request may succeed later. */
 export class UnavailableError extends Error {
   override readonly name = 'UnavailableError'

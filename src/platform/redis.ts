@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { UnavailableError, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
+import { sleep } from './retry.ts'
 
 export type RedisClient = {
   /** The values of the keys, null where there is none; all calls of one tick share one round trip. */
@@ -17,6 +18,8 @@ export type RedisClient = {
   /** The milliseconds until the key expires; negative when it does not exist or never expires. */
   leftMs(key: string): Promise<number>
   delete(keys: string[]): Promise<void>
+  /** Resolves when the connection stands. @throws UnavailableError after `timeoutMs` */
+  connected(timeoutMs: number): Promise<void>
   /** The server as this connection found it, read anew with each connection; undefined while not connected. */
   server(): RedisServer | undefined
   /** Asks the server about itself now. */
@@ -126,6 +129,13 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     leftMs: (key) => answered(redis.pttl(key)),
     delete: async (keys) => {
       if (keys.length > 0) await answered(redis.del(keys))
+    },
+    connected: async (timeoutMs) => {
+      const deadline = performance.now() + timeoutMs
+      while (!server) {
+        if (performance.now() > deadline) throw new UnavailableError(`Redis at ${new URL(url).host} does not answer.`)
+        await sleep(20)
+      }
     },
     server: () => server,
     inspect: async () => (server = await inspect()),

@@ -15,8 +15,8 @@ export type SnapshotSource = {
   load(tx: Tx, ids: string[]): Promise<Snapshot[]>
   /** The next `limit` snapshots by id, from the one after `after`. */
   page(tx: Tx, after: string | undefined, limit: number): Promise<Snapshot[]>
-  /** Keys other than snapshots that this thing needs in Redis, to be restored by a rebuild. */
-  restore?(tx: Tx, redis: RedisClient): Promise<void>
+  /** The ids that are flagged, each until a time; for a thing that is a flag and has no snapshots. */
+  flags?(tx: Tx, now: Date): Promise<{ id: string; until: Date }[]>
 }
 
 /** Names one version of one snapshot: what a `Consistency-Token` is made of. */
@@ -32,6 +32,12 @@ export type Snapshots = {
    * @throws UnavailableError when Redis is away or does not hold all snapshots now; a rebuild has been started then.
    */
   read(thing: string, id: string): Promise<string | null>
+  /** Marks an id until a time; `read` answers a string for it until then. */
+  flag(thing: string, id: string, until: Date): Promise<void>
+  /** Whether the module keeps snapshots of this thing. */
+  has(thing: string): boolean
+  /** The version that the stored snapshot has; 0 when there is none. Does not ask whether Redis is complete. */
+  version(thing: string, id: string): Promise<number>
   /** Fills Redis from the tables, while others read and write; returns how many snapshots were visited. */
   rebuild(progress?: (count: number) => void): Promise<number>
   /** Looks every second whether Redis is still complete, and rebuilds when it is not. */
@@ -74,6 +80,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     )
   }
 
+  const flag: Snapshots['flag'] = async (thing, id, until) => {
+    const ttlMs = until.getTime() - Date.now()
+    if (ttlMs > 0) await redis.set(snapshotKey(module, thing, id), '1', { ttlMs })
+  }
+
   const valid = (stored: string | null | undefined): boolean => {
     const server = redis.server()
     if (!stored || !server) return false
@@ -93,7 +104,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
         if (page.length < pageSize || after === undefined) break
         if (!(await redis.extend(rebuildKey, token, rebuildTtlMs))) return undefined
       }
-      await source.restore?.(read, redis)
+      for (const { id, until } of (await source.flags?.(read, new Date())) ?? []) await flag(source.thing, id, until)
     }
     return count
   }
@@ -141,6 +152,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
 
   return {
     write,
+    flag,
     project: async (tx, thing, ids) => write(thing, await sourceOf(thing).load(tx, ids)),
     read: async (thing, id) => {
       const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])
@@ -148,6 +160,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
       if (valid(marker)) return null
       heal()
       throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
+    },
+    has: (thing) => sources.some((source) => source.thing === thing && !source.flags),
+    version: async (thing, id) => {
+      const [stored] = await redis.get([snapshotKey(module, thing, id)])
+      return stored ? (JSON.parse(stored) as Snapshot).version : 0
     },
     rebuild,
     complete,

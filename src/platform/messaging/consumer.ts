@@ -37,9 +37,9 @@ export const onEach = <Source extends string, Data>(
 
 /** Handles runs of messages of the given types together, in their order. */
 export const onBatch = <Source extends string>(
-  types: MessageType<string, Topic['kind'], never>[],
+  types: MessageType<string, Topic['kind'], unknown>[],
   handle: (context: HandlerContext<Source>, messages: Received[]) => Promise<void>,
-): Handler<Source> => ({ types: types as unknown as Handler<Source>['types'], handle })
+): Handler<Source> => ({ types, handle })
 
 export type ConsumerOptions<Source extends string> = {
   module: Source

@@ -1,0 +1,15 @@
+import { z } from 'zod'
+import { defineEvent, eventTopic } from '#platform/messaging/message'
+
+/** What happens to users, keyed by user id. No event holds a name or an email: who needs them asks the users module. */
+export const userEvents = eventTopic('users', 'user-events')
+
+export const userRegistered = defineEvent(
+  userEvents,
+  'users.user-registered.v1',
+  z.object({ userId: z.uuid(), role: z.enum(['customer', 'operator']), registeredAt: z.iso.datetime() }),
+)
+
+export const userRenamed = defineEvent(userEvents, 'users.user-renamed.v1', z.object({ userId: z.uuid() }))
+
+export const userClosed = defineEvent(userEvents, 'users.user-closed.v1', z.object({ userId: z.uuid() }))

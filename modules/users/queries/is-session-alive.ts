@@ -1,0 +1,15 @@
+import type { Context } from '../context.ts'
+import { userSnapshot } from '../snapshot.ts'
+
+/**
+ * Whether a token that is valid by its signature still stands for someone: it was not signed out and its account is not
+ * closed. An account whose snapshot is not there yet counts as open.
+ */
+export const isSessionAlive = async (
+  { snapshots }: Pick<Context, 'snapshots'>,
+  { tokenId, userId }: { tokenId: string; userId: string },
+): Promise<boolean> => {
+  const [signedOut, stored] = await Promise.all([snapshots.read('signed-out', tokenId), snapshots.read('user', userId)])
+  if (signedOut !== null) return false
+  return stored === null || userSnapshot.parse(JSON.parse(stored)).status === 'active'
+}

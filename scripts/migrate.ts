@@ -1,0 +1,80 @@
+import { type MigrateConfig, brokerSettings, parseMigrateConfig } from '../src/config.ts'
+import { orders } from '#modules/orders'
+import { payments } from '#modules/payments'
+import { ensureOperator, users } from '#modules/users'
+import { StartError, messageOf } from '#platform/errors'
+import { createFailureLimit } from '#platform/failure-limit'
+import { createLog } from '#platform/log'
+import { openBroker } from '#platform/messaging/kafka'
+import { migrateModule } from '#platform/migrations'
+import { hostModule } from '#platform/module'
+import { createPasswords } from '#platform/passwords'
+import { openPostgres } from '#platform/postgres'
+import { openRedis } from '#platform/redis'
+import { developmentEnvironment } from './services/index.ts'
+
+const partitions = 12
+
+/** Brings databases, topics and the operator to this release; safe to run twice and from two processes at once. */
+export const migrate = async (config: MigrateConfig, report: (line: string) => void): Promise<void> => {
+  for (const module of ['users', 'orders', 'payments'] as const) {
+    const upper = module.toUpperCase() as 'USERS' | 'ORDERS' | 'PAYMENTS'
+    const ownerUrl = config[`${upper}_OWNER_URL`] ?? config.DATABASE_URL ?? ''
+    await migrateModule({ module, ownerUrl, moduleUrl: config[`${upper}_DATABASE_URL`], report })
+  }
+  await createTopics(config)
+  await createOperator(config)
+}
+
+const log = createLog({ level: 'error', readable: true })
+
+const openMessaging = (config: MigrateConfig) => openBroker({ ...brokerSettings(config), clientId: 'bulkhead-migrate', log })
+
+const createTopics = async (config: MigrateConfig): Promise<void> => {
+  const topics = [...users.topics, ...orders.topics, ...payments.topics]
+  const settings = { partitions, replication: config.KAFKA_REPLICATION, retentionMs: config.KAFKA_RETENTION_MS }
+  const broker = openMessaging(config)
+  try {
+    await broker.createTopics(topics.map(({ name }) => ({ name, ...settings })))
+    const found = await broker.partitions(topics.map(({ name }) => name))
+    const wrong = [...found].filter(([, count]) => count !== partitions)
+    if (wrong.length > 0) throw new StartError(`${wrong.map(([name, count]) => `${name} has ${count}`).join(', ')} partitions: a topic needs ${partitions}, since adding them later moves keys.`)
+  } catch (error) {
+    if (error instanceof StartError) throw error
+    throw new StartError(`The topics could not be created at ${config.KAFKA_BROKERS.join(',')}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+const createOperator = async (config: MigrateConfig): Promise<void> => {
+  const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead-migrate', log })
+  const postgres = openPostgres({ url: config.USERS_DATABASE_URL, name: 'bulkhead-migrate', poolSize: 2 })
+  try {
+    await redis.connected(5_000)
+    const { evictionPolicy } = await redis.inspect()
+    if (evictionPolicy !== 'noeviction') {
+      throw new StartError(`Redis at ${new URL(config.REDIS_URL).host} evicts keys (${evictionPolicy}): set maxmemory-policy noeviction.`)
+    }
+    const hosted = hostModule({ definition: users, postgres, broker: openMessaging(config), redis, log, owner: Bun.randomUUIDv7() })
+    const id = Bun.randomUUIDv7()
+    const context = {
+      ...hosted.context({ correlationId: id, causationId: id }),
+      passwords: createPasswords(),
+      signInFailures: createFailureLimit({ redis, prefix: 'users:sign-in-failures', max: 5, windowMs: 1_000 }),
+    }
+    await ensureOperator(context, { email: config.OPERATOR_EMAIL, password: config.OPERATOR_PASSWORD })
+  } finally {
+    await postgres.close()
+    redis.close()
+  }
+}
+
+if (import.meta.main) {
+  try {
+    await migrate(parseMigrateConfig(await developmentEnvironment()), (line) => console.log(`migrated ${line}`))
+    console.log('Schemas, roles, topics and the operator are those of this release.')
+    process.exit(0)
+  } catch (error) {
+    console.error(error instanceof StartError ? error.message : error)
+    process.exit(1)
+  }
+}

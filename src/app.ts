@@ -1,0 +1,75 @@
+import { createBff, maxBodyBytes } from './bff/bff.ts'
+import { createTokens } from './bff/identity.ts'
+import { type Config, brokerSettings } from './config.ts'
+import { orders } from '#modules/orders'
+import { payments } from '#modules/payments'
+import { users } from '#modules/users'
+import { createFailureLimit } from '#platform/failure-limit'
+import type { Log } from '#platform/log'
+import { openBroker } from '#platform/messaging/kafka'
+import type { Trace } from '#platform/messaging/message'
+import { hostModule } from '#platform/module'
+import { createPasswords } from '#platform/passwords'
+import { openPostgres } from '#platform/postgres'
+import { openRedis } from '#platform/redis'
+
+/** The whole process, wired and not yet started. */
+export const createApp = (config: Config, log: Log) => {
+  const owner = Bun.randomUUIDv7()
+  const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead', log })
+  const broker = openBroker({
+    ...brokerSettings(config),
+    clientId: 'bulkhead',
+    log,
+    sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
+  })
+  const databases = {
+    users: openPostgres({ url: config.USERS_DATABASE_URL, name: 'bulkhead-users', poolSize: config.DATABASE_POOL_SIZE, log }),
+    orders: openPostgres({ url: config.ORDERS_DATABASE_URL, name: 'bulkhead-orders', poolSize: config.DATABASE_POOL_SIZE, log }),
+    payments: openPostgres({ url: config.PAYMENTS_DATABASE_URL, name: 'bulkhead-payments', poolSize: config.DATABASE_POOL_SIZE, log }),
+  }
+
+  const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS }
+  const hosted = {
+    users: hostModule({ definition: users, postgres: databases.users, ...shared }),
+    orders: hostModule({ definition: orders, postgres: databases.orders, ...shared }),
+    payments: hostModule({ definition: payments, postgres: databases.payments, ...shared }),
+  }
+  const modules = Object.values(hosted)
+
+  const usersParts = {
+    passwords: createPasswords(),
+    signInFailures: createFailureLimit({ redis, prefix: 'users:sign-in-failures', max: 5, windowMs: 15 * 60_000 }),
+  }
+  const notReady = async () => {
+    const found = await Promise.all(modules.map((module) => module.notReady()))
+    const policy = redis.server()?.evictionPolicy ?? 'unknown: Redis does not answer'
+    return [...(policy === 'noeviction' ? [] : [`Redis: maxmemory-policy is ${policy}, it must be noeviction`]), ...found.flat()]
+  }
+  const bff = createBff({
+    modules: {
+      ...hosted,
+      users: { ...hosted.users, context: (trace: Trace) => ({ ...hosted.users.context(trace), ...usersParts }) },
+    },
+    tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
+    log,
+    notReady,
+    development: config.NODE_ENV === 'development',
+  })
+
+  return {
+    hosted,
+    bff,
+    notReady,
+    start: () => Promise.all(modules.map((module) => module.start())),
+    /** Serves until `stop`; the port is the server's own when 0 was asked for. */
+    serve: () => Bun.serve({ port: config.PORT, hostname: config.HOST, fetch: bff.fetch, maxRequestBodySize: maxBodyBytes * 2, idleTimeout: 30 }),
+    stop: async () => {
+      await Promise.allSettled(modules.map((module) => module.stop()))
+      await Promise.allSettled(Object.values(databases).map((database) => database.close()))
+      redis.close()
+    },
+  }
+}
+
+export type App = ReturnType<typeof createApp>

@@ -1,0 +1,93 @@
+import type { Context as UsersContext } from '#modules/users'
+import { DomainError } from '#platform/errors'
+import type { Log } from '#platform/log'
+import type { HostedModule } from '#platform/module'
+import { bodyLimit } from 'hono/body-limit'
+import { deadLetterRoutes } from './dead-letters.ts'
+import { docsRoutes } from './docs.ts'
+import { createGraphql } from './graphql/yoga.ts'
+import { healthRoutes } from './health.ts'
+import type { Tokens } from './identity.ts'
+import { answerProblem, createRouter } from './openapi.ts'
+import { toFailure } from './problems.ts'
+import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { sessionRoutes } from './sessions.ts'
+import { userRoutes } from './users.ts'
+
+type Hosted<Name extends string> = Pick<HostedModule<Name>, 'name' | 'snapshots' | 'deadLetters'>
+
+export type BffOptions = {
+  modules: {
+    users: Hosted<'users'> & { context(trace: UsersTrace): UsersContext }
+    orders: Hosted<'orders'>
+    payments: Hosted<'payments'>
+  }
+  tokens: Tokens
+  log: Log
+  /** What keeps the process from serving; empty when nothing does. */
+  notReady: () => Promise<string[]>
+  /** Serve GraphiQL. */
+  development: boolean
+}
+
+type UsersTrace = Parameters<HostedModule<'users'>['context']>[0]
+
+/** Bodies larger than this are refused; the server's own limit stands a little above it. */
+export const maxBodyBytes = 100_000
+
+/** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
+export const createBff = (options: BffOptions) => {
+  const { log, development } = options
+  const graphql = createGraphql({ graphiql: development, log })
+  const app = createRouter()
+
+  app.use(async (c, next) => {
+    const call = createCall(c, options)
+    c.set('call', call)
+    await next()
+    c.header('Correlation-Id', call.trace.correlationId)
+  })
+  app.use(
+    bodyLimit({
+      maxSize: maxBodyBytes,
+      onError: () => {
+        throw new DomainError('too-large', `The body must have at most ${maxBodyBytes} bytes.`)
+      },
+    }),
+  )
+  app.get('/users/*', async (c, next) => {
+    await awaitConsistencyOf(c, options)
+    await next()
+  })
+
+  app.route('/', userRoutes())
+  app.route('/', sessionRoutes(options))
+  app.route('/', deadLetterRoutes(options))
+  app.route('/', healthRoutes(options))
+  app.route('/', docsRoutes())
+  app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
+    await awaitConsistencyOf(c, options)
+    const call = c.get('call')
+    const response = await graphql.fetch(c.req.raw, { call, options })
+    if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
+    return response
+  })
+
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
+  app.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: 'Bulkhead', version: '1', description: 'Users, orders and payments: three sealed modules behind one API.' },
+    servers: [{ url: '/' }],
+  })
+
+  app.notFound((c) => answerProblem(c, new DomainError('not-found', `There is no ${c.req.method} ${c.req.path}.`)))
+  app.onError((error, c) => {
+    const { fault, problem } = toFailure(error)
+    if (fault) {
+      const { correlationId } = c.get('call').trace
+      log.error({ error, correlationId, method: c.req.method, path: c.req.path, status: problem.status }, 'a request failed')
+    }
+    return answerProblem(c, error)
+  })
+  return app
+}

@@ -1,0 +1,89 @@
+import type { Context as HonoContext } from 'hono'
+import type { Trace } from '#platform/messaging/message'
+import type { SnapshotVersion } from '#platform/snapshots'
+import { type Context as UsersContext, isSessionAlive } from '#modules/users'
+import { awaitConsistency, encodeConsistency } from './consistency.ts'
+import type { BffOptions } from './bff.ts'
+import type { Identity } from './identity.ts'
+import { unauthenticated } from './problems.ts'
+
+/** One request of a client, whatever its transport: whose it is, which story it belongs to, and what it may reach. */
+export type Call = {
+  trace: Trace
+  users: UsersContext
+  /** Who the request's token names, if it has one and it is valid; not yet whether the session still lives. */
+  identify(): Promise<Identity | undefined>
+  /**
+   * Runs a query for the signed-in user while the session is looked up, in the same round trip.
+   * @throws DomainError `unauthenticated` when there is no session or it has ended, whatever the query says
+   */
+  query<T>(run: (identity: Identity) => Promise<T>): Promise<T>
+  /** The signed-in user, looked up before anything is changed. @throws DomainError `unauthenticated` */
+  signedIn(): Promise<Identity>
+  /** The versions that this request's commands made. */
+  changed: SnapshotVersion[]
+}
+
+export type Env = { Variables: { call: Call } }
+
+/** Correlation ids that a client may choose: they travel in headers and logs. */
+const correlationPattern = /^[\w.:-]{1,128}$/
+
+export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions): Call => {
+  const given = c.req.header('correlation-id')
+  const requestId = Bun.randomUUIDv7()
+  const trace: Trace = {
+    correlationId: given !== undefined && correlationPattern.test(given) ? given : requestId,
+    causationId: requestId,
+  }
+  const traceparent = c.req.header('traceparent')
+  if (traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)) trace.traceparent = traceparent
+
+  const users = modules.users.context(trace)
+  const identify = async (): Promise<Identity | undefined> => {
+    const authorization = c.req.header('authorization')
+    if (authorization === undefined) return undefined
+    const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
+    if (!token) throw unauthenticated()
+    return tokens.verify(token)
+  }
+  const named = async (): Promise<Identity> => {
+    const identity = await identify()
+    if (!identity) throw unauthenticated()
+    return identity
+  }
+  const requireAlive = async (identity: Identity): Promise<void> => {
+    if (!(await isSessionAlive(users, identity))) throw unauthenticated()
+  }
+  return {
+    trace,
+    users,
+    identify,
+    query: async (run) => {
+      const identity = await named()
+      const [alive, result] = await Promise.allSettled([requireAlive(identity), run(identity)])
+      if (alive.status === 'rejected') throw alive.reason
+      if (result.status === 'rejected') throw result.reason
+      return result.value
+    },
+    signedIn: async () => {
+      const identity = await named()
+      await requireAlive(identity)
+      return identity
+    },
+    changed: [],
+  }
+}
+
+/** Waits for the change that the request's `Consistency-Token` names, if it has one. */
+export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOptions): Promise<void> => {
+  const token = c.req.header('consistency-token')
+  if (token === undefined) return
+  await awaitConsistency(token, (module) => (module === 'users' ? modules.users.snapshots : undefined))
+}
+
+/** Whether the identity may see and change what belongs to the user: the user itself, or an operator. */
+export const mayActFor = (identity: Identity, userId: string): boolean =>
+  identity.role === 'operator' || identity.userId === userId
+
+export const consistencyOf = (call: Call): string => encodeConsistency(call.changed)

@@ -1,0 +1,38 @@
+import { Hono } from 'hono'
+
+const page = `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>Bulkhead API</title>
+    <link rel="stylesheet" href="/docs/swagger-ui.css" />
+  </head>
+  <body>
+    <div id="api"></div>
+    <script src="/docs/swagger-ui-bundle.js"></script>
+    <script src="/docs/start.js"></script>
+  </body>
+</html>`
+
+const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinking: true, persistAuthorization: true })`
+
+const policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+
+const assets: Record<string, string> = {
+  'swagger-ui.css': 'text/css; charset=utf-8',
+  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+}
+
+/** The API page, with its script served from here. */
+export const docsRoutes = () =>
+  new Hono()
+    .get('/docs', (c) => c.html(page, 200, { 'content-security-policy': policy }))
+    .get('/docs/start.js', (c) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' }))
+    .get('/docs/:asset', async (c) => {
+      const name = c.req.param('asset')
+      const type = assets[name]
+      if (!type) return c.notFound()
+      const file = Bun.file(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))
+      return c.body(await file.arrayBuffer(), 200, { 'content-type': type, 'cache-control': 'public, max-age=86400' })
+    })

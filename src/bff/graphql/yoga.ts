@@ -1,0 +1,45 @@
+import { GraphQLError } from 'graphql'
+import { createYoga } from 'graphql-yoga'
+import type { Log } from '#platform/log'
+import { InvalidInputError, toFailure } from '../problems.ts'
+import { builder, type GraphqlContext } from './builder.ts'
+import './users.ts'
+
+export const schema = builder.toSchema()
+
+/** GraphQL over HTTP. Errors carry the codes of the HTTP routes; anything unexpected is masked and logged. */
+export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }) => {
+  const maskError = (error: unknown): Error => {
+    if (!(error instanceof GraphQLError)) return new GraphQLError('Something went wrong here.', { extensions: { code: 'internal' } })
+    const { originalError } = error
+    if (!originalError || originalError instanceof GraphQLError) return coded(error)
+    const { problem, retryAfterSeconds, fault } = toFailure(originalError)
+    if (fault) log.error({ error: originalError, path: error.path?.join('.') }, 'a GraphQL field failed')
+    const message = problem.status === 500 || problem.status === 503 ? problem.detail : originalError.message
+    return new GraphQLError(message, {
+      ...(error.nodes ? { nodes: error.nodes } : {}),
+      ...(error.path ? { path: error.path } : {}),
+      extensions: {
+        code: problem.code,
+        ...(originalError instanceof InvalidInputError ? { errors: originalError.errors } : {}),
+        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      },
+    })
+  }
+  return createYoga<GraphqlContext>({
+    schema,
+    graphiql,
+    landingPage: false,
+    logging: false,
+    batching: false,
+    // The limit is set where the body enters; Yoga's own copies every body through a stream.
+    maxRequestBodySize: false,
+    maskedErrors: { maskError },
+  })
+}
+
+/** GraphQL's own refusals, of syntax and of validation, keep their text and get a code. */
+const coded = (error: GraphQLError): GraphQLError => {
+  if (error.extensions['code'] === undefined) error.extensions['code'] = 'invalid-query'
+  return error
+}

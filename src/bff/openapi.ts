@@ -1,0 +1,77 @@
+import { OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import { invalidInput } from './inputs.ts'
+import { toFailure } from './problems.ts'
+import { type Env, consistencyOf } from './call.ts'
+
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  })
+  .openapi('Problem')
+
+export const bearer = [{ bearer: [] }]
+
+const descriptions: Record<number, string> = {
+  400: 'The request does not fit its schema',
+  401: 'Not signed in, or the credentials are wrong',
+  403: 'Not allowed',
+  404: 'Not there, or not yours',
+  409: 'Conflicts with the present state',
+  413: 'The body is too large',
+  429: 'Too many attempts; Retry-After says when to come back',
+  503: 'Not available now; Retry-After says when to come back',
+}
+
+/** The problem answers of a route, for its OpenAPI description. */
+export const problems = <Status extends number>(...statuses: Status[]) =>
+  Object.fromEntries(
+    [...statuses, 503].map((status) => [
+      status,
+      { description: descriptions[status] ?? 'Refused', content: { 'application/problem+json': { schema: problemSchema } } },
+    ]),
+  )
+
+export const jsonBody = <Schema extends z.ZodType>(schema: Schema) => ({
+  body: { required: true, content: { 'application/json': { schema } } },
+})
+
+const commandHeaders = z.object({
+  'Consistency-Token': z.string().openapi({ description: 'Send it back with a GET to read no older state than this change' }),
+  'Correlation-Id': z.string(),
+})
+
+/** The answer of a command, with its headers. */
+export const changed = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
+  description,
+  headers: commandHeaders,
+  content: { 'application/json': { schema } },
+})
+
+export const idParameter = z.object({
+  id: z.uuid('must be a UUID').openapi({ param: { name: 'id', in: 'path' }, example: '0198c0de-0000-7000-8000-000000000001' }),
+})
+
+/** A router whose invalid requests become 400 problems. */
+export const createRouter = () =>
+  new OpenAPIHono<Env>({
+    defaultHook: (result) => {
+      if (!result.success) throw invalidInput(result.error)
+    },
+  })
+
+/** Answers an error as a problem, with the headers that its kind asks for. */
+export const answerProblem = (c: Context, error: unknown): Response => {
+  const { problem, retryAfterSeconds } = toFailure(error)
+  if (retryAfterSeconds !== undefined) c.header('Retry-After', String(retryAfterSeconds))
+  if (problem.status === 401) c.header('WWW-Authenticate', 'Bearer')
+  return c.body(JSON.stringify(problem), problem.status, { 'content-type': 'application/problem+json' })
+}
+
+/** Adds the Consistency-Token of what the request's commands changed. */
+export const withConsistency = (c: Context<Env>): void => c.header('Consistency-Token', consistencyOf(c.get('call')))

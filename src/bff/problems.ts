@@ -1,0 +1,82 @@
+import { HTTPException } from 'hono/http-exception'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { DomainError, TooManyAttemptsError, UnavailableError, isTransient } from '#platform/errors'
+
+export type FieldError = { path: string; message: string }
+
+/** An answer: the request does not fit its schema. */
+export class InvalidInputError extends DomainError {
+  readonly errors: FieldError[]
+
+  constructor(errors: FieldError[]) {
+    super('invalid-input', 'The request does not fit: see errors.')
+    this.errors = errors
+  }
+}
+
+export const unauthenticated = () => new DomainError('unauthenticated', 'Sign in first: send Authorization: Bearer <token>.')
+
+/** RFC 9457, with `code` as the stable name that programs compare. */
+export type Problem = {
+  type: string
+  title: string
+  status: ContentfulStatusCode
+  detail: string
+  code: string
+  errors?: FieldError[]
+}
+
+export type Failure = { problem: Problem; retryAfterSeconds?: number; fault: boolean }
+
+/** The status and title of every code that a module or the BFF answers with. */
+const answers: Record<string, [ContentfulStatusCode, string]> = {
+  'invalid-input': [400, 'Invalid input'],
+  'bad-consistency-token': [400, 'Bad consistency token'],
+  unauthenticated: [401, 'Not signed in'],
+  'bad-credentials': [401, 'Bad credentials'],
+  forbidden: [403, 'Forbidden'],
+  'not-found': [404, 'Not found'],
+  'user-not-found': [404, 'User not found'],
+  'email-taken': [409, 'Email taken'],
+  'account-closed': [409, 'Account closed'],
+  'already-resolved': [409, 'Already resolved'],
+  'not-handled': [409, 'Not handled'],
+  'too-large': [413, 'Too large'],
+  'too-many-attempts': [429, 'Too many attempts'],
+}
+
+const problem = (status: ContentfulStatusCode, title: string, code: string, detail: string): Problem => ({
+  type: `urn:bulkhead:problem:${code}`,
+  title,
+  status,
+  detail,
+  code,
+})
+
+/** What a client may know of an error; anything unexpected is a masked 500, and `fault` says that it belongs in the log. */
+export const toFailure = (error: unknown): Failure => {
+  if (error instanceof DomainError) {
+    const [status, title] = answers[error.code] ?? [422, 'Refused']
+    return {
+      problem: {
+        ...problem(status, title, error.code, error.message),
+        ...(error instanceof InvalidInputError ? { errors: error.errors } : {}),
+      },
+      ...(error instanceof TooManyAttemptsError ? { retryAfterSeconds: error.retryAfterSeconds } : {}),
+      fault: false,
+    }
+  }
+  if (error instanceof HTTPException) return fromHttp(error)
+  if (isTransient(error)) {
+    const retryAfterSeconds = error instanceof UnavailableError ? error.retryAfterSeconds : 1
+    const detail = 'A service that this needs does not answer now. Try again.'
+    return { problem: problem(503, 'Unavailable', 'unavailable', detail), retryAfterSeconds, fault: true }
+  }
+  return { problem: problem(500, 'Internal error', 'internal', 'Something went wrong here; the log knows it by the Correlation-Id.'), fault: true }
+}
+
+const fromHttp = (error: HTTPException): Failure => {
+  const status = error.status as ContentfulStatusCode
+  if (status === 400) return toFailure(new InvalidInputError([{ path: '', message: error.message || 'The body is not JSON.' }]))
+  return { problem: problem(status, error.message, `http-${status}`, error.message), fault: status >= 500 }
+}

@@ -1,0 +1,58 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { signIn, signOut } from '#modules/users'
+import type { BffOptions } from './bff.ts'
+import { createSessionInput } from './inputs.ts'
+import { bearer, changed, createRouter, jsonBody, problems, withConsistency } from './openapi.ts'
+import type { Call } from './call.ts'
+import { noteUser } from './users.ts'
+
+export type Session = { token: string; expiresAt: string; userId: string }
+
+const session = z.object({ token: z.string(), expiresAt: z.iso.datetime(), userId: z.uuid() }).openapi('Session')
+
+const tags = ['sessions']
+
+const create = createRoute({
+  method: 'post',
+  path: '/sessions',
+  tags,
+  summary: 'Sign in',
+  request: jsonBody(createSessionInput),
+  responses: { 201: changed('Signed in', session), ...problems(400, 401, 413, 429) },
+})
+
+const end = createRoute({
+  method: 'delete',
+  path: '/sessions/current',
+  tags,
+  summary: 'Sign out: the token is dead',
+  security: bearer,
+  responses: { 204: { description: 'Signed out' }, ...problems(401) },
+})
+
+/** Checks the credentials and issues a token. @throws DomainError `bad-credentials`, `too-many-attempts` */
+export const createSession = async (
+  { tokens }: Pick<BffOptions, 'tokens'>,
+  call: Call,
+  input: z.infer<typeof createSessionInput>,
+): Promise<Session> => {
+  const { userId, role, version } = await signIn(call.users, input)
+  noteUser(call, { id: userId, version })
+  const { token, expiresAt } = await tokens.issue({ userId, role })
+  return { token, expiresAt: expiresAt.toISOString(), userId }
+}
+
+export const sessionRoutes = (options: BffOptions) =>
+  createRouter()
+    .openapi(create, async (c) => {
+      const created = await createSession(options, c.get('call'), c.req.valid('json'))
+      withConsistency(c)
+      return c.json(created, 201)
+    })
+    .openapi(end, async (c) => {
+      const call = c.get('call')
+      const { tokenId, userId, expiresAt } = await call.signedIn()
+      await signOut(call.users, { tokenId, userId, expiresAt })
+      withConsistency(c)
+      return c.body(null, 204)
+    })

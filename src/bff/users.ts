@@ -1,0 +1,100 @@
+import { createRoute } from '@hono/zod-openapi'
+import { type UserSnapshot, closeUser, getUser, registerUser, renameUser, userSnapshot } from '#modules/users'
+import { DomainError } from '#platform/errors'
+import { registerUserInput, renameUserInput } from './inputs.ts'
+import { bearer, changed, createRouter, idParameter, jsonBody, problems, withConsistency } from './openapi.ts'
+import { type Call, mayActFor } from './call.ts'
+
+const user = userSnapshot.openapi('User')
+
+const notFound = () => new DomainError('user-not-found', 'User not found')
+
+const tags = ['users']
+
+const register = createRoute({
+  method: 'post',
+  path: '/users',
+  tags,
+  summary: 'Register',
+  request: jsonBody(registerUserInput),
+  responses: { 201: changed('Registered; Location is the new user', user), ...problems(400, 409, 413) },
+})
+
+const read = createRoute({
+  method: 'get',
+  path: '/users/{id}',
+  tags,
+  summary: 'Read a user',
+  security: bearer,
+  request: { params: idParameter },
+  responses: {
+    200: { description: 'The user', content: { 'application/json': { schema: user } } },
+    ...problems(400, 401, 404),
+  },
+})
+
+const renaming = createRoute({
+  method: 'patch',
+  path: '/users/{id}',
+  tags,
+  summary: 'Rename a user',
+  security: bearer,
+  request: { params: idParameter, ...jsonBody(renameUserInput) },
+  responses: { 200: changed('Renamed', user), ...problems(400, 401, 404, 409, 413) },
+})
+
+const closing = createRoute({
+  method: 'delete',
+  path: '/users/{id}',
+  tags,
+  summary: 'Close an account; its name and email are removed',
+  security: bearer,
+  request: { params: idParameter },
+  responses: { 202: changed('Closed; other modules follow', user), ...problems(400, 401, 404, 409) },
+})
+
+/** Records the version that a command made, for the Consistency-Token. */
+export const noteUser = (call: Call, { id, version }: Pick<UserSnapshot, 'id' | 'version'>): void =>
+  void call.changed.push({ module: 'users', thing: 'user', id, version })
+
+/** The identity that may change the user. @throws DomainError `unauthenticated`, `user-not-found` for somebody else's id */
+export const actingFor = async (call: Call, userId: string) => {
+  const identity = await call.signedIn()
+  if (!mayActFor(identity, userId)) throw notFound()
+}
+
+/** Reads a user as somebody who may see it. @throws DomainError `unauthenticated`, `user-not-found` */
+export const readUser = (call: Call, id: string): Promise<UserSnapshot> =>
+  call.query(async (identity) => {
+    if (!mayActFor(identity, id)) throw notFound()
+    return getUser(call.users, id)
+  })
+
+export const userRoutes = () =>
+  createRouter()
+    .openapi(register, async (c) => {
+      const call = c.get('call')
+      const created = await registerUser(call.users, c.req.valid('json'))
+      noteUser(call, created)
+      withConsistency(c)
+      return c.json(created, 201, { Location: `/users/${created.id}` })
+    })
+    .openapi(read, async (c) => c.json(await readUser(c.get('call'), c.req.valid('param').id), 200))
+    .openapi(renaming, async (c) => {
+      const call = c.get('call')
+      const { id } = c.req.valid('param')
+      await actingFor(call, id)
+      const renamed = await renameUser(call.users, { id, name: c.req.valid('json').name })
+      noteUser(call, renamed)
+      withConsistency(c)
+      return c.json(renamed, 200)
+    })
+    .openapi(closing, async (c) => {
+      const call = c.get('call')
+      const { id } = c.req.valid('param')
+      await actingFor(call, id)
+      const closed = await closeUser(call.users, { id })
+      noteUser(call, closed)
+      withConsistency(c)
+      return c.json(closed, 202)
+    })

@@ -1,0 +1,110 @@
+import { z } from 'zod'
+import { StartError } from '#platform/errors'
+
+const url = (...protocols: string[]) =>
+  z.url().refine((value) => protocols.includes(new URL(value).protocol), `must begin with ${protocols.join(' or ')}`)
+
+const postgresUrl = url('postgres:', 'postgresql:')
+
+const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1')
+
+const list = z
+  .string()
+  .transform((value) => value.split(',').map((item) => item.trim()))
+  .refine((items) => items.every((item) => item.length > 0), 'must be a comma list without empty parts')
+
+const jwtKeys = list.transform((items, context) =>
+  items.map((item) => {
+    const [kid, secret] = [item.slice(0, item.indexOf(':')), item.slice(item.indexOf(':') + 1)]
+    if (!item.includes(':') || !kid) context.addIssue('must be kid:secret,kid:secret')
+    else if (Buffer.byteLength(secret) < 32) context.addIssue(`the secret of ${kid} must have at least 32 bytes`)
+    return { kid, secret }
+  }),
+)
+
+const broker = {
+  KAFKA_BROKERS: list,
+  KAFKA_SSL: flag.default(false),
+  KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
+  KAFKA_SASL_USERNAME: z.string().optional(),
+  KAFKA_SASL_PASSWORD: z.string().optional(),
+}
+
+const serving = z.object({
+  ...broker,
+  PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
+  HOST: z.string().min(1).default('0.0.0.0'),
+  USERS_DATABASE_URL: postgresUrl,
+  ORDERS_DATABASE_URL: postgresUrl,
+  PAYMENTS_DATABASE_URL: postgresUrl,
+  DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(16),
+  KAFKA_SESSION_TIMEOUT_MS: z.coerce.number().int().min(500).default(6_000),
+  RELAY_LEASE_MS: z.coerce.number().int().min(500).default(5_000),
+  REDIS_URL: url('redis:', 'rediss:'),
+  JWT_KEYS: jwtKeys,
+  TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  NODE_ENV: z.string().default('production'),
+})
+
+const migrating = z
+  .object({
+    ...broker,
+    DATABASE_URL: postgresUrl.optional(),
+    USERS_OWNER_URL: postgresUrl.optional(),
+    ORDERS_OWNER_URL: postgresUrl.optional(),
+    PAYMENTS_OWNER_URL: postgresUrl.optional(),
+    USERS_DATABASE_URL: postgresUrl,
+    ORDERS_DATABASE_URL: postgresUrl,
+    PAYMENTS_DATABASE_URL: postgresUrl,
+    KAFKA_REPLICATION: z.coerce.number().int().min(1).default(3),
+    KAFKA_RETENTION_MS: z.coerce.number().int().min(1_000).default(7 * 24 * 3_600_000),
+    REDIS_URL: url('redis:', 'rediss:'),
+    OPERATOR_EMAIL: z.email(),
+    OPERATOR_PASSWORD: z.string().min(8),
+  })
+  .superRefine((settings, context) => {
+    for (const module of ['USERS', 'ORDERS', 'PAYMENTS'] as const) {
+      if (!settings.DATABASE_URL && !settings[`${module}_OWNER_URL`]) {
+        context.addIssue({ code: 'custom', path: ['DATABASE_URL'], message: `is needed, or ${module}_OWNER_URL` })
+      }
+    }
+  })
+
+export type Environment = Record<string, string | undefined>
+
+export type Config = z.infer<typeof serving>
+
+export type MigrateConfig = z.infer<typeof migrating>
+
+const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environment): z.infer<Schema> => {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''))
+  const parsed = schema.safeParse(given)
+  if (parsed.success) return parsed.data
+  const lines = parsed.error.issues.map(({ path, message }) => {
+    const name = String(path[0])
+    return given[name] === undefined ? `${name} is not set (${message})` : `${name} is wrong: ${message}`
+  })
+  throw new StartError(`The environment does not fit: ${[...new Set(lines)].join('; ')}.`)
+}
+
+/** The settings of the serving process. @throws StartError naming each variable that is missing or wrong. */
+export const parseConfig = (environment: Environment): Config => parse(serving, environment)
+
+/** The settings of `migrate`. @throws StartError naming each variable that is missing or wrong. */
+export const parseMigrateConfig = (environment: Environment): MigrateConfig => parse(migrating, environment)
+
+/** How to reach the broker, out of either set of settings. */
+export const brokerSettings = (config: Pick<Config, keyof typeof broker>) => ({
+  brokers: config.KAFKA_BROKERS,
+  ssl: config.KAFKA_SSL,
+  ...(config.KAFKA_SASL_MECHANISM
+    ? {
+        sasl: {
+          mechanism: config.KAFKA_SASL_MECHANISM,
+          username: config.KAFKA_SASL_USERNAME ?? '',
+          password: config.KAFKA_SASL_PASSWORD ?? '',
+        },
+      }
+    : {}),
+})

@@ -1,0 +1,20 @@
+import { createApp } from './app.ts'
+import { parseConfig } from './config.ts'
+import { StartError } from '#platform/errors'
+import { stopOnSignals } from '#platform/lifecycle'
+import { createLog } from '#platform/log'
+
+const start = async () => {
+  const config = parseConfig(process.env)
+  const log = createLog({ level: config.LOG_LEVEL, readable: config.NODE_ENV === 'development' })
+  const app = createApp(config, log)
+  const server = app.serve()
+  stopOnSignals({ log, timeoutMs: 10_000, steps: [() => server.stop(), app.stop] })
+  await app.start()
+  log.info({ url: server.url.href }, 'serving')
+}
+
+start().catch((error: unknown) => {
+  console.error(error instanceof StartError ? error.message : error)
+  process.exit(1)
+})

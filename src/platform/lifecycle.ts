@@ -1,0 +1,40 @@
+import { messageOf } from './errors.ts'
+import type { Log } from './log.ts'
+
+export type StopOptions = {
+  log: Log
+  /** After this long the process ends whatever still runs. */
+  timeoutMs: number
+  /** Run one after the other; a failing one does not keep the next from running. */
+  steps: (() => Promise<unknown>)[]
+}
+
+/**
+ * On SIGTERM or SIGINT runs the steps and exits with 0; a second signal, or the deadline, exits with 1 at once. A fault that
+ * nobody caught is logged and ends the process with 1: its state is unknown, and everything durable survives a restart.
+ */
+export const stopOnSignals = ({ log, timeoutMs, steps }: StopOptions): void => {
+  let stopping = false
+  const stop = async (signal: string) => {
+    if (stopping) process.exit(1)
+    stopping = true
+    log.info({ signal }, 'stopping')
+    setTimeout(() => {
+      log.error({ timeoutMs }, 'stopped at the deadline with work in hand')
+      process.exit(1)
+    }, timeoutMs).unref()
+    for (const step of steps) {
+      await step().catch((error: unknown) => log.error({ error: messageOf(error) }, 'a step of the stop failed'))
+    }
+    log.info('stopped')
+    process.exit(0)
+  }
+  process.on('SIGTERM', () => void stop('SIGTERM'))
+  process.on('SIGINT', () => void stop('SIGINT'))
+  const crash = (error: unknown) => {
+    log.fatal({ error: error instanceof Error ? { message: error.message, stack: error.stack } : error }, 'a fault that nobody caught')
+    process.exit(1)
+  }
+  process.on('uncaughtException', crash)
+  process.on('unhandledRejection', crash)
+}

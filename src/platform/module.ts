@@ -1,0 +1,119 @@
+import type { Log } from './log.ts'
+import { checkIsolation } from './isolation.ts'
+import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
+import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
+import type { Broker } from './messaging/kafka.ts'
+import type { Topic, Trace } from './messaging/message.ts'
+import { type Transact, createOutbox } from './messaging/outbox.ts'
+import { type Relay, createRelay } from './messaging/relay.ts'
+import { checkSchemaVersion } from './migrations.ts'
+import type { Postgres, Tx } from './postgres.ts'
+import type { RedisClient } from './redis.ts'
+import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshots.ts'
+
+/** What a module declares to be hosted. */
+export type ModuleDefinition<Name extends string> = {
+  name: Name
+  /** The topics that the module owns. */
+  topics: Topic<Name>[]
+  /** The read models that it keeps in Redis. */
+  snapshots: SnapshotSource[]
+  consumers(parts: { snapshots: Snapshots }): ConsumerDefinition<Name>[]
+}
+
+/** What the mechanisms give to a hosted module's commands and queries. */
+export type ModuleContext<Name extends string> = {
+  /** One transaction of the module's own database, with its outbox. */
+  transact: Transact<Name>
+  /** Reads the module's own tables outside a transaction; for commands, never for queries. */
+  read: Tx
+  snapshots: Snapshots
+  newId: () => string
+  now: () => Date
+}
+
+export type HostedModule<Name extends string> = {
+  name: Name
+  context(trace: Trace): ModuleContext<Name>
+  snapshots: Snapshots
+  deadLetters: DeadLetters
+  /** Checks the schema, then starts relay, consumers and the watch over Redis. @throws StartError */
+  start(): Promise<void>
+  /** Ends consumption, sends what is in hand, gives the leases up. The connections are the caller's. */
+  stop(): Promise<void>
+  /** What is not ready, one sentence each; empty when the module works. */
+  notReady(): Promise<string[]>
+  /** Resolves when this process has relayed what its outbox held. */
+  relayed(): Promise<void>
+}
+
+export type HostOptions<Name extends string> = {
+  definition: ModuleDefinition<Name>
+  postgres: Postgres
+  broker: Broker
+  redis: RedisClient
+  log: Log
+  /** This process, as the owner of leases. */
+  owner: string
+  now?: () => Date
+  relayLeaseMs?: number
+}
+
+/** A consumer or relay that has not been answered for this long is not ready. */
+const silentMs = 30_000
+
+/** Ties a module's definition to its database, the broker and Redis. */
+export const hostModule = <Name extends string>(options: HostOptions<Name>): HostedModule<Name> => {
+  const { definition, postgres, broker, redis, log, owner, now = () => new Date(), relayLeaseMs } = options
+  const { name } = definition
+  const newId = () => Bun.randomUUIDv7()
+  const producer = broker.producer()
+  const relay: Relay = createRelay({
+    run: postgres.run,
+    producer,
+    log,
+    owner,
+    ...(relayLeaseMs === undefined ? {} : { leaseMs: relayLeaseMs }),
+  })
+  const outbox = createOutbox({ source: name, postgres, newId, now, committed: relay.wake })
+  const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
+  const consumers: Consumer[] = definition
+    .consumers({ snapshots })
+    .map((consumer) => createConsumer({ module: name, definition: consumer, postgres, outbox, broker, log, committed: relay.wake }))
+  let startedAt = 0
+
+  const silent = (at: number | undefined) => Date.now() - (at ?? startedAt) > silentMs
+
+  return {
+    name,
+    snapshots,
+    deadLetters: createDeadLetters(postgres, consumers),
+    context: (trace) => ({ transact: outbox.transact(trace), read: postgres.read, snapshots, newId, now }),
+    start: async () => {
+      await checkSchemaVersion(name, postgres)
+      await checkIsolation(name, postgres)
+      startedAt = Date.now()
+      relay.start()
+      snapshots.watch()
+      await Promise.all(consumers.map((consumer) => consumer.start()))
+    },
+    stop: async () => {
+      await Promise.all(consumers.map((consumer) => consumer.stop()))
+      await Promise.all([relay.stop(), snapshots.stop()])
+      await producer.close()
+    },
+    notReady: async () => {
+      const found: string[] = []
+      await postgres.run('select 1').catch(() => found.push(`${name}: Postgres does not answer`))
+      if (silent(relay.lastWorkedAt())) found.push(`${name}: the relay has not worked for ${silentMs / 1_000} s`)
+      for (const consumer of consumers) {
+        if (silent(consumer.lastFetchAt())) found.push(`${consumer.name}: nothing was fetched for ${silentMs / 1_000} s`)
+      }
+      if (definition.snapshots.length > 0 && !(await snapshots.complete().catch(() => false))) {
+        found.push(`${name}: the snapshots in Redis are not complete`)
+      }
+      return found
+    },
+    relayed: () => relay.drained(),
+  }
+}

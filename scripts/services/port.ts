@@ -47,13 +47,23 @@ export const freePort = async (avoid: readonly number[] = []): Promise<number> =
   }
 }
 
+/** A server that was killed keeps its port for a moment longer than its process can be seen. */
+const isFreeSoon = async (port: number): Promise<boolean> => {
+  const deadline = Date.now() + 500
+  while (!(await isFree(port))) {
+    if (Date.now() > deadline) return false
+    await Bun.sleep(25)
+  }
+  return true
+}
+
 /** The remembered ports where they are free, else new ones. */
 export const choosePorts = async (names: readonly string[], remembered: Ports): Promise<Ports> => {
   const chosen: Ports = {}
   for (const name of names) {
     const port = remembered[name]
     const others = [...Object.values(remembered), ...Object.values(chosen)]
-    chosen[name] = port !== undefined && (await isFree(port)) ? port : await freePort(others)
+    chosen[name] = port !== undefined && (await isFreeSoon(port)) ? port : await freePort(others)
   }
   return chosen
 }

@@ -10,7 +10,7 @@ import { createDatabase, dropDatabase, withDatabase } from './test-database.ts'
 import { announce, ownerLock, ownerLog, profileOfRun, type TestRun } from './test-run.ts'
 
 /** Written before anything is made, so that whoever finds the folder knows whose it is and what else to remove. */
-type Belongings = TestRun & { serverUrl?: string; database?: string }
+type Belongings = TestRun & { owner: number; serverUrl?: string; database?: string }
 
 const belongingsFile = (profile: string) => join(profileFolder(profile), 'run.json')
 
@@ -43,7 +43,7 @@ const bringUp = async (run: TestRun, signal: AbortSignal) => {
   const serverUrl = process.env['DATABASE_URL']
   const database = `bulkhead_test_${run.pid}`
   mkdirSync(profileFolder(profile), { recursive: true })
-  const belongings: Belongings = serverUrl ? { ...run, serverUrl, database } : run
+  const belongings: Belongings = { ...run, owner: process.pid, ...(serverUrl ? { serverUrl, database } : {}) }
   writeWhole(belongingsFile(profile), JSON.stringify(belongings))
   if (serverUrl) {
     await dropDatabase(serverUrl, database)

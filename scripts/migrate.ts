@@ -28,7 +28,8 @@ export const migrate = async (config: MigrateConfig, report: (line: string) => v
 
 const log = createLog({ level: 'error', readable: true })
 
-const openMessaging = (config: MigrateConfig) => openBroker({ ...brokerSettings(config), clientId: 'bulkhead-migrate', log })
+const openMessaging = (config: MigrateConfig) =>
+  openBroker({ ...brokerSettings(config), clientId: 'bulkhead-migrate', log })
 
 const createTopics = async (config: MigrateConfig): Promise<void> => {
   const topics = [...users.topics, ...orders.topics, ...payments.topics]
@@ -38,10 +39,15 @@ const createTopics = async (config: MigrateConfig): Promise<void> => {
     await broker.createTopics(topics.map(({ name }) => ({ name, ...settings })))
     const found = await broker.partitions(topics.map(({ name }) => name))
     const wrong = [...found].filter(([, count]) => count !== partitions)
-    if (wrong.length > 0) throw new StartError(`${wrong.map(([name, count]) => `${name} has ${count}`).join(', ')} partitions: a topic needs ${partitions}, since adding them later moves keys.`)
+    if (wrong.length > 0)
+      throw new StartError(
+        `${wrong.map(([name, count]) => `${name} has ${count}`).join(', ')} partitions: a topic needs ${partitions}, since adding them later moves keys.`,
+      )
   } catch (error) {
     if (error instanceof StartError) throw error
-    throw new StartError(`The topics could not be created at ${config.KAFKA_BROKERS.join(',')}: ${messageOf(error)}`, { cause: error })
+    throw new StartError(`The topics could not be created at ${config.KAFKA_BROKERS.join(',')}: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
 }
 
@@ -52,9 +58,18 @@ const createOperator = async (config: MigrateConfig): Promise<void> => {
     await redis.connected(5_000)
     const { evictionPolicy } = await redis.inspect()
     if (evictionPolicy !== 'noeviction') {
-      throw new StartError(`Redis at ${new URL(config.REDIS_URL).host} evicts keys (${evictionPolicy}): set maxmemory-policy noeviction.`)
+      throw new StartError(
+        `Redis at ${new URL(config.REDIS_URL).host} evicts keys (${evictionPolicy}): set maxmemory-policy noeviction.`,
+      )
     }
-    const hosted = hostModule({ definition: users, postgres, broker: openMessaging(config), redis, log, owner: Bun.randomUUIDv7() })
+    const hosted = hostModule({
+      definition: users,
+      postgres,
+      broker: openMessaging(config),
+      redis,
+      log,
+      owner: Bun.randomUUIDv7(),
+    })
     const id = Bun.randomUUIDv7()
     const context = {
       ...hosted.context({ correlationId: id, causationId: id }),

@@ -24,9 +24,24 @@ export const createApp = (config: Config, log: Log) => {
     sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
   })
   const databases = {
-    users: openPostgres({ url: config.USERS_DATABASE_URL, name: 'bulkhead-users', poolSize: config.DATABASE_POOL_SIZE, log }),
-    orders: openPostgres({ url: config.ORDERS_DATABASE_URL, name: 'bulkhead-orders', poolSize: config.DATABASE_POOL_SIZE, log }),
-    payments: openPostgres({ url: config.PAYMENTS_DATABASE_URL, name: 'bulkhead-payments', poolSize: config.DATABASE_POOL_SIZE, log }),
+    users: openPostgres({
+      url: config.USERS_DATABASE_URL,
+      name: 'bulkhead-users',
+      poolSize: config.DATABASE_POOL_SIZE,
+      log,
+    }),
+    orders: openPostgres({
+      url: config.ORDERS_DATABASE_URL,
+      name: 'bulkhead-orders',
+      poolSize: config.DATABASE_POOL_SIZE,
+      log,
+    }),
+    payments: openPostgres({
+      url: config.PAYMENTS_DATABASE_URL,
+      name: 'bulkhead-payments',
+      poolSize: config.DATABASE_POOL_SIZE,
+      log,
+    }),
   }
 
   const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS }
@@ -44,7 +59,10 @@ export const createApp = (config: Config, log: Log) => {
   const notReady = async () => {
     const found = await Promise.all(modules.map((module) => module.notReady()))
     const policy = redis.server()?.evictionPolicy ?? 'unknown: Redis does not answer'
-    return [...(policy === 'noeviction' ? [] : [`Redis: maxmemory-policy is ${policy}, it must be noeviction`]), ...found.flat()]
+    return [
+      ...(policy === 'noeviction' ? [] : [`Redis: maxmemory-policy is ${policy}, it must be noeviction`]),
+      ...found.flat(),
+    ]
   }
   const bff = createBff({
     modules: {
@@ -63,7 +81,14 @@ export const createApp = (config: Config, log: Log) => {
     notReady,
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. */
-    serve: () => Bun.serve({ port: config.PORT, hostname: config.HOST, fetch: bff.fetch, maxRequestBodySize: maxBodyBytes * 2, idleTimeout: 30 }),
+    serve: () =>
+      Bun.serve({
+        port: config.PORT,
+        hostname: config.HOST,
+        fetch: bff.fetch,
+        maxRequestBodySize: maxBodyBytes * 2,
+        idleTimeout: 30,
+      }),
     stop: async () => {
       await Promise.allSettled(modules.map((module) => module.stop()))
       await Promise.allSettled(Object.values(databases).map((database) => database.close()))

@@ -58,7 +58,11 @@ const migrating = z
     ORDERS_DATABASE_URL: postgresUrl,
     PAYMENTS_DATABASE_URL: postgresUrl,
     KAFKA_REPLICATION: z.coerce.number().int().min(1).default(3),
-    KAFKA_RETENTION_MS: z.coerce.number().int().min(1_000).default(7 * 24 * 3_600_000),
+    KAFKA_RETENTION_MS: z.coerce
+      .number()
+      .int()
+      .min(1_000)
+      .default(7 * 24 * 3_600_000),
     REDIS_URL: url('redis:', 'rediss:'),
     OPERATOR_EMAIL: z.email(),
     OPERATOR_PASSWORD: z.string().min(8),
@@ -78,7 +82,9 @@ export type Config = z.infer<typeof serving>
 export type MigrateConfig = z.infer<typeof migrating>
 
 const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environment): z.infer<Schema> => {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''))
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+  )
   const parsed = schema.safeParse(given)
   if (parsed.success) return parsed.data
   const lines = parsed.error.issues.map(({ path, message }) => {

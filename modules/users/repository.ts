@@ -28,6 +28,7 @@ const toRow = (user: User): Row => ({ ...user, emailKey: user.email === null ? n
 
 export const toUser = ({ id, name, email, passwordHash, role, status, version, createdAt }: Row): User => {
   if (status === 'closed') return { id, role, status, version, createdAt, name: null, email: null, passwordHash: null }
-  if (name === null || email === null || passwordHash === null) throw new Error(`The user ${id} is active and has no name, email or password.`)
+  if (name === null || email === null || passwordHash === null)
+    throw new Error(`The user ${id} is active and has no name, email or password.`)
   return { id, role, status, version, createdAt, name, email, passwordHash }
 }

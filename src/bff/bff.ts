@@ -5,6 +5,7 @@ import type { HostedModule } from '#platform/module'
 import { bodyLimit } from 'hono/body-limit'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
+import { createGraphqlHandler } from './graphql/http.ts'
 import { createGraphql } from './graphql/yoga.ts'
 import { healthRoutes } from './health.ts'
 import type { Tokens } from './identity.ts'
@@ -38,7 +39,7 @@ export const maxBodyBytes = 100_000
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
   const { log, development } = options
-  const graphql = createGraphql({ graphiql: development, log })
+  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log }))
   const app = createRouter()
 
   app.use(async (c, next) => {
@@ -68,15 +69,23 @@ export const createBff = (options: BffOptions) => {
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
     await awaitConsistencyOf(c, options)
     const call = c.get('call')
-    const response = await graphql.fetch(c.req.raw, { call, options })
+    const response = await graphql(c.req.raw, { call, options })
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })
 
-  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+  })
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
-    info: { title: 'Bulkhead', version: '1', description: 'Users, orders and payments: three sealed modules behind one API.' },
+    info: {
+      title: 'Bulkhead',
+      version: '1',
+      description: 'Users, orders and payments: three sealed modules behind one API.',
+    },
     servers: [{ url: '/' }],
   })
 
@@ -85,7 +94,10 @@ export const createBff = (options: BffOptions) => {
     const { fault, problem } = toFailure(error)
     if (fault) {
       const { correlationId } = c.get('call').trace
-      log.error({ error, correlationId, method: c.req.method, path: c.req.path, status: problem.status }, 'a request failed')
+      log.error(
+        { error, correlationId, method: c.req.method, path: c.req.path, status: problem.status },
+        'a request failed',
+      )
     }
     return answerProblem(c, error)
   })

@@ -37,7 +37,8 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
     causationId: requestId,
   }
   const traceparent = c.req.header('traceparent')
-  if (traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent)) trace.traceparent = traceparent
+  if (traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent))
+    trace.traceparent = traceparent
 
   const users = modules.users.context(trace)
   const identify = async (): Promise<Identity | undefined> => {

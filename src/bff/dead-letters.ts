@@ -33,7 +33,10 @@ const list = createRoute({
   summary: 'The messages that no consumer could handle',
   security: bearer,
   responses: {
-    200: { description: 'Parked messages', content: { 'application/json': { schema: z.object({ items: z.array(deadLetter) }) } } },
+    200: {
+      description: 'Parked messages',
+      content: { 'application/json': { schema: z.object({ items: z.array(deadLetter) }) } },
+    },
     ...problems(401, 403),
   },
 })
@@ -75,7 +78,9 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
     .openapi(list, async (c) => {
       await requireOperator(c.get('call'))
       const lists = await Promise.all(
-        hosted.map(async ({ name, deadLetters }) => (await deadLetters.list()).map((item) => ({ module: name, ...item }))),
+        hosted.map(async ({ name, deadLetters }) =>
+          (await deadLetters.list()).map((item) => ({ module: name, ...item })),
+        ),
       )
       return c.json({ items: lists.flat() }, 200)
     })

@@ -2,7 +2,9 @@ import { createRoute, z } from '@hono/zod-openapi'
 import type { BffOptions } from './bff.ts'
 import { createRouter } from './openapi.ts'
 
-const health = z.object({ status: z.enum(['ok', 'not-ready']), notReady: z.array(z.string()).optional() }).openapi('Health')
+const health = z
+  .object({ status: z.enum(['ok', 'not-ready']), notReady: z.array(z.string()).optional() })
+  .openapi('Health')
 
 const answer = (description: string) => ({ description, content: { 'application/json': { schema: health } } })
 

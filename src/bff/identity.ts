@@ -36,7 +36,12 @@ export const createTokens = ({ keys, ttlSeconds, now = () => new Date() }: Token
     const options = { algorithms: ['HS256'], issuer, currentDate: now(), requiredClaims: ['sub', 'jti', 'exp', 'role'] }
     const { payload } = await jwtVerify(token, secret, options)
     const role: Role = payload['role'] === 'operator' ? 'operator' : 'customer'
-    return { userId: payload.sub ?? '', role, tokenId: payload.jti ?? '', expiresAt: new Date((payload.exp ?? 0) * 1_000) }
+    return {
+      userId: payload.sub ?? '',
+      role,
+      tokenId: payload.jti ?? '',
+      expiresAt: new Date((payload.exp ?? 0) * 1_000),
+    }
   }
 
   return {

@@ -33,7 +33,10 @@ export const problems = <Status extends number>(...statuses: Status[]) =>
   Object.fromEntries(
     [...statuses, 503].map((status) => [
       status,
-      { description: descriptions[status] ?? 'Refused', content: { 'application/problem+json': { schema: problemSchema } } },
+      {
+        description: descriptions[status] ?? 'Refused',
+        content: { 'application/problem+json': { schema: problemSchema } },
+      },
     ]),
   )
 
@@ -42,7 +45,9 @@ export const jsonBody = <Schema extends z.ZodType>(schema: Schema) => ({
 })
 
 const commandHeaders = z.object({
-  'Consistency-Token': z.string().openapi({ description: 'Send it back with a GET to read no older state than this change' }),
+  'Consistency-Token': z
+    .string()
+    .openapi({ description: 'Send it back with a GET to read no older state than this change' }),
   'Correlation-Id': z.string(),
 })
 
@@ -54,7 +59,9 @@ export const changed = <Schema extends z.ZodType>(description: string, schema: S
 })
 
 export const idParameter = z.object({
-  id: z.uuid('must be a UUID').openapi({ param: { name: 'id', in: 'path' }, example: '0198c0de-0000-7000-8000-000000000001' }),
+  id: z
+    .uuid('must be a UUID')
+    .openapi({ param: { name: 'id', in: 'path' }, example: '0198c0de-0000-7000-8000-000000000001' }),
 })
 
 /** A router whose invalid requests become 400 problems. */

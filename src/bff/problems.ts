@@ -14,7 +14,8 @@ export class InvalidInputError extends DomainError {
   }
 }
 
-export const unauthenticated = () => new DomainError('unauthenticated', 'Sign in first: send Authorization: Bearer <token>.')
+export const unauthenticated = () =>
+  new DomainError('unauthenticated', 'Sign in first: send Authorization: Bearer <token>.')
 
 /** RFC 9457, with `code` as the stable name that programs compare. */
 export type Problem = {
@@ -72,11 +73,20 @@ export const toFailure = (error: unknown): Failure => {
     const detail = 'A service that this needs does not answer now. Try again.'
     return { problem: problem(503, 'Unavailable', 'unavailable', detail), retryAfterSeconds, fault: true }
   }
-  return { problem: problem(500, 'Internal error', 'internal', 'Something went wrong here; the log knows it by the Correlation-Id.'), fault: true }
+  return {
+    problem: problem(
+      500,
+      'Internal error',
+      'internal',
+      'Something went wrong here; the log knows it by the Correlation-Id.',
+    ),
+    fault: true,
+  }
 }
 
 const fromHttp = (error: HTTPException): Failure => {
   const status = error.status as ContentfulStatusCode
-  if (status === 400) return toFailure(new InvalidInputError([{ path: '', message: error.message || 'The body is not JSON.' }]))
+  if (status === 400)
+    return toFailure(new InvalidInputError([{ path: '', message: error.message || 'The body is not JSON.' }]))
   return { problem: problem(status, error.message, `http-${status}`, error.message), fault: status >= 500 }
 }

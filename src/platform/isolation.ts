@@ -73,6 +73,8 @@ export const isolationFindings = async (module: string, postgres: Pick<Postgres,
 export const checkIsolation = async (module: string, postgres: Pick<Postgres, 'run'>): Promise<void> => {
   const found = await isolationFindings(module, postgres)
   if (found.length > 0) {
-    throw new StartError(`The schema ${module} is not sealed: ${found.join('; ')}. Revoke or drop it, then run "bun run migrate".`)
+    throw new StartError(
+      `The schema ${module} is not sealed: ${found.join('; ')}. Revoke or drop it, then run "bun run migrate".`,
+    )
   }
 }

@@ -41,7 +41,9 @@ const lockTimeout = '20s'
 export const migrateModule = async ({ module, ownerUrl, moduleUrl, report }: MigrateOptions): Promise<void> => {
   const { username, password } = new URL(moduleUrl)
   if (decodeURIComponent(username) !== module) {
-    throw new StartError(`${module.toUpperCase()}_DATABASE_URL must sign in as the role ${module}, not as ${username || 'nobody'}.`)
+    throw new StartError(
+      `${module.toUpperCase()}_DATABASE_URL must sign in as the role ${module}, not as ${username || 'nobody'}.`,
+    )
   }
   const owner = openPostgres({ url: ownerUrl, name: `migrate-${module}`, poolSize: 1 })
   try {
@@ -71,7 +73,11 @@ const createRole = async (owner: Postgres, module: string, password: string): Pr
       return await owner.script(`begin; ${settings}; ${text}; commit`)
     } catch (error) {
       await owner.script('rollback')
-      if (attempt >= 5 || !(isTransient(error) || /concurrently updated|already exists|duplicate key/.test(messageOf(error)))) throw error
+      if (
+        attempt >= 5 ||
+        !(isTransient(error) || /concurrently updated|already exists|duplicate key/.test(messageOf(error)))
+      )
+        throw error
       await sleep(100 * attempt)
     }
   }
@@ -85,7 +91,9 @@ const pending = async (owner: Postgres, module: string): Promise<Migration[]> =>
   const migrations = await migrationsOf(module)
   for (const { name, checksum } of migrations) {
     if (applied.has(name) && applied.get(name) !== checksum) {
-      throw new StartError(`The migration ${name} was applied to ${module} and changed afterwards: put it back and add a new file.`)
+      throw new StartError(
+        `The migration ${name} was applied to ${module} and changed afterwards: put it back and add a new file.`,
+      )
     }
   }
   return migrations.filter(({ name }) => !applied.has(name))
@@ -94,7 +102,9 @@ const pending = async (owner: Postgres, module: string): Promise<Migration[]> =>
 const apply = async (owner: Postgres, module: string, { name, text, checksum }: Migration): Promise<void> => {
   const record = `insert into "${module}".schema_migrations (name, checksum) values (${quoted(name)}, ${quoted(checksum)})`
   try {
-    await owner.script(`begin; set local lock_timeout = '5s'; set local search_path = "${module}"; ${text}; ${record}; commit`)
+    await owner.script(
+      `begin; set local lock_timeout = '5s'; set local search_path = "${module}"; ${text}; ${record}; commit`,
+    )
   } catch (error) {
     await owner.script('rollback')
     throw new StartError(`The migration ${name} failed in ${module}: ${messageOf(error)}`, { cause: error })
@@ -103,16 +113,23 @@ const apply = async (owner: Postgres, module: string, { name, text, checksum }: 
 
 /** Refuses a schema that is older or newer than this release. @throws StartError saying what to run. */
 export const checkSchemaVersion = async (module: string, postgres: Pick<Postgres, 'run'>): Promise<void> => {
-  const rows = await postgres.run('select name, checksum from schema_migrations order by name').catch((error: unknown) => {
-    if (isTransient(error)) throw error
-    throw new StartError(`The schema ${module} is not there or not readable (${messageOf(error)}): run "bun run migrate" first.`)
-  })
+  const rows = await postgres
+    .run('select name, checksum from schema_migrations order by name')
+    .catch((error: unknown) => {
+      if (isTransient(error)) throw error
+      throw new StartError(
+        `The schema ${module} is not there or not readable (${messageOf(error)}): run "bun run migrate" first.`,
+      )
+    })
   const expected = new Map((await migrationsOf(module)).map(({ name, checksum }) => [name, checksum]))
   const missing = [...expected.keys()].filter((name) => !rows.some((row) => row['name'] === name))
-  if (missing.length > 0) throw new StartError(`The schema ${module} lacks ${missing.join(', ')}: run "bun run migrate" first.`)
+  if (missing.length > 0)
+    throw new StartError(`The schema ${module} lacks ${missing.join(', ')}: run "bun run migrate" first.`)
   const foreign = rows.filter((row) => expected.get(String(row['name'])) !== row['checksum'])
   if (foreign.length > 0) {
     const names = foreign.map((row) => String(row['name'])).join(', ')
-    throw new StartError(`The schema ${module} has ${names}, which this release does not know: start the release that it belongs to.`)
+    throw new StartError(
+      `The schema ${module} has ${names}, which this release does not know: start the release that it belongs to.`,
+    )
   }
 }

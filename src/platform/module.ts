@@ -79,7 +79,9 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
   const consumers: Consumer[] = definition
     .consumers({ snapshots })
-    .map((consumer) => createConsumer({ module: name, definition: consumer, postgres, outbox, broker, log, committed: relay.wake }))
+    .map((consumer) =>
+      createConsumer({ module: name, definition: consumer, postgres, outbox, broker, log, committed: relay.wake }),
+    )
   let startedAt = 0
 
   const silent = (at: number | undefined) => Date.now() - (at ?? startedAt) > silentMs
@@ -107,7 +109,8 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
       await postgres.run('select 1').catch(() => found.push(`${name}: Postgres does not answer`))
       if (silent(relay.lastWorkedAt())) found.push(`${name}: the relay has not worked for ${silentMs / 1_000} s`)
       for (const consumer of consumers) {
-        if (silent(consumer.lastFetchAt())) found.push(`${consumer.name}: nothing was fetched for ${silentMs / 1_000} s`)
+        if (silent(consumer.lastFetchAt()))
+          found.push(`${consumer.name}: nothing was fetched for ${silentMs / 1_000} s`)
       }
       if (definition.snapshots.length > 0 && !(await snapshots.complete().catch(() => false))) {
         found.push(`${name}: the snapshots in Redis are not complete`)

@@ -7,7 +7,10 @@ export type Value = string | number | bigint | boolean | null | Uint8Array
 export type SqlRow = Record<string, string | number | boolean | null>
 
 /** Runs Drizzle queries on the transaction's own connection, each prepared once per connection. */
-export type Tx = Pick<PgRemoteDatabase, 'select' | 'selectDistinct' | 'insert' | 'update' | 'delete' | 'execute' | 'with' | '$with'>
+export type Tx = Pick<
+  PgRemoteDatabase,
+  'select' | 'selectDistinct' | 'insert' | 'update' | 'delete' | 'execute' | 'with' | '$with'
+>
 
 /** Runs one prepared statement; rows are objects, timestamps, bigints and JSON come as text. */
 export type Run = (text: string, parameters?: Value[]) => Promise<SqlRow[]>
@@ -124,10 +127,14 @@ const commit = async (connection: ReservedSql, finish: Finish | undefined): Prom
   const [lastOutcome, commitOutcome] = await Promise.allSettled([last, committing])
   if (lastOutcome.status === 'rejected' && !isTransient(lastOutcome.reason)) throw lastOutcome.reason
   if (commitOutcome.status === 'rejected') {
-    throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', { cause: commitOutcome.reason })
+    throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', {
+      cause: commitOutcome.reason,
+    })
   }
   if (lastOutcome.status === 'rejected') throw lastOutcome.reason
   if (commitOutcome.value.command !== 'COMMIT') {
-    throw new Error('The transaction was rolled back by Postgres: a statement in it had failed and its error was swallowed.')
+    throw new Error(
+      'The transaction was rolled back by Postgres: a statement in it had failed and its error was swallowed.',
+    )
   }
 }

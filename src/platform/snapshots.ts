@@ -46,7 +46,14 @@ export type Snapshots = {
   stop(): Promise<void>
 }
 
-export type SnapshotsOptions = { module: string; redis: RedisClient; read: Tx; sources: SnapshotSource[]; log: Log; pageSize?: number }
+export type SnapshotsOptions = {
+  module: string
+  redis: RedisClient
+  read: Tx
+  sources: SnapshotSource[]
+  log: Log
+  pageSize?: number
+}
 
 export const snapshotKey = (module: string, thing: string, id: string): string => `${module}:${thing}:${id}`
 
@@ -95,7 +102,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
   const fill = async (progress: ((count: number) => void) | undefined, token: string): Promise<number | undefined> => {
     let count = 0
     for (const source of sources) {
-      for (let after: string | undefined; ; ) {
+      for (let after: string | undefined; ;) {
         const page = await source.page(read, after, pageSize)
         await write(source.thing, page)
         count += page.length
@@ -140,7 +147,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     rebuilding = rebuildOnce().then((count) => count ?? 0)
     rebuilding
       .then((count) => {
-        if (count > 0) log.info({ module, snapshots: count, tookMs: Math.round(performance.now() - startedAt) }, 'snapshots were rebuilt')
+        if (count > 0)
+          log.info(
+            { module, snapshots: count, tookMs: Math.round(performance.now() - startedAt) },
+            'snapshots were rebuilt',
+          )
       })
       .catch((error: unknown) => log.warn({ module, error: messageOf(error) }, 'snapshots could not be rebuilt'))
       .finally(() => {

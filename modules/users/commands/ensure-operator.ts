@@ -12,7 +12,8 @@ export const ensureOperator = async (context: Context, input: { email: string; p
     await registerUser(context, { name: 'Operator', ...input, role: 'operator' })
     return
   }
-  const unchanged = row.role === 'operator' && (await context.passwords.verify(input.password, row.passwordHash ?? undefined))
+  const unchanged =
+    row.role === 'operator' && (await context.passwords.verify(input.password, row.passwordHash ?? undefined))
   if (unchanged) return
   const passwordHash = await context.passwords.hash(input.password)
   await context.transact(async (tx) => {

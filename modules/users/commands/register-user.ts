@@ -19,7 +19,8 @@ export const registerUser = async (context: Context, input: RegisterUser): Promi
       return toSnapshot(user)
     })
   } catch (error) {
-    if (violates(error, 'users_email_key')) throw new DomainError('email-taken', 'An account with this email exists already.')
+    if (violates(error, 'users_email_key'))
+      throw new DomainError('email-taken', 'An account with this email exists already.')
     throw error
   }
 }

@@ -10,7 +10,8 @@ export const schema = builder.toSchema()
 /** GraphQL over HTTP. Errors carry the codes of the HTTP routes; anything unexpected is masked and logged. */
 export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }) => {
   const maskError = (error: unknown): Error => {
-    if (!(error instanceof GraphQLError)) return new GraphQLError('Something went wrong here.', { extensions: { code: 'internal' } })
+    if (!(error instanceof GraphQLError))
+      return new GraphQLError('Something went wrong here.', { extensions: { code: 'internal' } })
     const { originalError } = error
     if (!originalError || originalError instanceof GraphQLError) return coded(error)
     const { problem, retryAfterSeconds, fault } = toFailure(originalError)

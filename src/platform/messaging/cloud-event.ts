@@ -72,7 +72,8 @@ export const decodeRecord = ({ key, headers, value }: RawRecord): Received => {
   const id = required(headers, 'ce_id')
   if (!uuidPattern.test(id)) throw new UndecodableError(`The header ce_id is not a UUID: ${id}`)
   const time = new Date(required(headers, 'ce_time'))
-  if (Number.isNaN(time.getTime())) throw new UndecodableError(`The header ce_time is not a time: ${headers['ce_time']}`)
+  if (Number.isNaN(time.getTime()))
+    throw new UndecodableError(`The header ce_time is not a time: ${headers['ce_time']}`)
   const traceparent = headers['traceparent']
   return {
     id,

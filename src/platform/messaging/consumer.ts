@@ -78,7 +78,9 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const name = `${module}.${definition.topic.name}`
   const stopping = new AbortController()
   const handlers = new Map(
-    definition.handlers.flatMap((handler) => handler.types.map((type) => [type.type, { handler, schema: type.schema }] as const)),
+    definition.handlers.flatMap((handler) =>
+      handler.types.map((type) => [type.type, { handler, schema: type.schema }] as const),
+    ),
   )
 
   const decode = (incoming: Incoming): Decoded<Source> | undefined => {
@@ -116,10 +118,19 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     if (emitted.length > 0) committed()
   }
 
-  const parkRecord = (incoming: Incoming, message: Received | undefined, error: unknown, attempts: number, abandoned: Abandoned) =>
+  const parkRecord = (
+    incoming: Incoming,
+    message: Received | undefined,
+    error: unknown,
+    attempts: number,
+    abandoned: Abandoned,
+  ) =>
     persist(abandoned, async () => {
       const { record, position } = incoming
-      log.error({ consumer: name, position, type: message?.type, error: messageOf(error), attempts }, 'a message was parked')
+      log.error(
+        { consumer: name, position, type: message?.type, error: messageOf(error), attempts },
+        'a message was parked',
+      )
       await park(postgres, { consumer: name, position, record, message, error, attempts })
     })
 
@@ -146,7 +157,10 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         if (error instanceof DomainError || attempt >= tries) {
           return parkRecord(decoded, decoded.message, error, attempt, abandoned)
         }
-        log.warn({ consumer: name, position: decoded.position, error: messageOf(error), attempt }, 'a message failed; it is tried again')
+        log.warn(
+          { consumer: name, position: decoded.position, error: messageOf(error), attempt },
+          'a message failed; it is tried again',
+        )
         await sleep(backoffMs(attempt, retry), abandoned.signal)
       }
     }
@@ -193,7 +207,8 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     handle,
     redrive: async (transaction, record) => {
       const decoded = decode({ record: { ...record, offset: '' }, position: '' })
-      if (!decoded) throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
+      if (!decoded)
+        throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
       outbox.append(transaction, await runHandlers(transaction, [decoded]))
     },
     start: () => subscription.start(),

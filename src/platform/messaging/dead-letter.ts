@@ -21,7 +21,11 @@ export type DeadLetter = {
 }
 
 /** A dead letter with what it carries; `value` as text when it is UTF-8, else as base64. */
-export type DeadLetterDetail = DeadLetter & { headers: Record<string, string>; value: string; encoding: 'utf8' | 'base64' }
+export type DeadLetterDetail = DeadLetter & {
+  headers: Record<string, string>
+  value: string
+  encoding: 'utf8' | 'base64'
+}
 
 export type Parking = {
   consumer: string
@@ -47,7 +51,10 @@ export const park = async (postgres: Pick<Postgres, 'transaction'>, parking: Par
   const headers = JSON.stringify(record.headers).replaceAll('\\u0000', '\\ufffd')
   await postgres.transaction(async ({ run }) => {
     if (message) {
-      await run('insert into inbox (consumer, message_id) values ($1, $2) on conflict do nothing', [consumer, message.id])
+      await run('insert into inbox (consumer, message_id) values ($1, $2) on conflict do nothing', [
+        consumer,
+        message.id,
+      ])
     }
     await run(insertDeadLetter, [
       Bun.randomUUIDv7(),
@@ -89,10 +96,15 @@ export const createDeadLetters = (postgres: Postgres, consumers: Pick<Consumer, 
     return postgres.transaction(async (transaction) => {
       const [row] = await transaction.run(lock, [id])
       if (!row) throw new DomainError('not-found', `There is no dead letter ${id}.`)
-      if (row['status'] !== 'parked') throw new DomainError('already-resolved', `The dead letter ${id} was ${row['status']} already.`)
+      if (row['status'] !== 'parked')
+        throw new DomainError('already-resolved', `The dead letter ${id} was ${row['status']} already.`)
       if (status === 'redriven') {
         const consumer = consumers.find(({ name }) => name === row['consumer'])
-        if (!consumer) throw new DomainError('not-handled', `No consumer ${row['consumer']} runs here any more: skip the dead letter.`)
+        if (!consumer)
+          throw new DomainError(
+            'not-handled',
+            `No consumer ${row['consumer']} runs here any more: skip the dead letter.`,
+          )
         await consumer.redrive(transaction, toRecord(row))
       }
       const [resolved] = await transaction.run(
@@ -119,7 +131,8 @@ export const createDeadLetters = (postgres: Postgres, consumers: Pick<Consumer, 
   }
 }
 
-const nullable = (value: SqlRow[string] | undefined): string | null => (value === null || value === undefined ? null : String(value))
+const nullable = (value: SqlRow[string] | undefined): string | null =>
+  value === null || value === undefined ? null : String(value)
 
 const time = (value: SqlRow[string] | undefined): string => new Date(String(value)).toISOString()
 
@@ -150,5 +163,10 @@ const toDetail = (row: SqlRow): DeadLetterDetail => {
   const { headers, value } = toRecord(row)
   const text = value.toString('utf8')
   const readable = Buffer.from(text, 'utf8').equals(value)
-  return { ...toDeadLetter(row), headers, value: readable ? text : value.toString('base64'), encoding: readable ? 'utf8' : 'base64' }
+  return {
+    ...toDeadLetter(row),
+    headers,
+    value: readable ? text : value.toString('base64'),
+    encoding: readable ? 'utf8' : 'base64',
+  }
 }

@@ -9,7 +9,12 @@ const insertRows = `insert into inbox (consumer, message_id)
  * Records the messages as handled by `consumer`, in the transaction of their effect, and returns, in their order, those
  * that were not recorded before; one statement, whatever their number.
  */
-export const admit = async <Item>(run: Run, consumer: string, items: Item[], idOf: (item: Item) => string): Promise<Item[]> => {
+export const admit = async <Item>(
+  run: Run,
+  consumer: string,
+  items: Item[],
+  idOf: (item: Item) => string,
+): Promise<Item[]> => {
   const byId = new Map<string, Item>()
   for (const item of items) {
     const id = idOf(item).toLowerCase()

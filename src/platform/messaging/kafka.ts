@@ -33,7 +33,11 @@ export type Producer = {
 }
 
 /** The records of one partition, in order, with where they came from. */
-export type PartitionBatch = { partition: number; records: (RawRecord & { offset: string })[]; heartbeat: () => Promise<void> }
+export type PartitionBatch = {
+  partition: number
+  records: (RawRecord & { offset: string })[]
+  heartbeat: () => Promise<void>
+}
 
 export type ConsumeOptions = {
   group: string
@@ -92,7 +96,10 @@ const clientConfig = ({ brokers, clientId, ssl, sasl, log }: BrokerSettings): Ka
   logCreator:
     () =>
     ({ namespace, level, log: { message, error } }) =>
-      log[level === logLevel.ERROR ? 'warn' : 'debug']({ kafka: namespace, ...(error ? { error: String(error) } : {}) }, message),
+      log[level === logLevel.ERROR ? 'warn' : 'debug'](
+        { kafka: namespace, ...(error ? { error: String(error) } : {}) },
+        message,
+      ),
   ...(ssl ? { ssl: true } : {}),
   ...(sasl ? { sasl: sasl as NonNullable<KafkaConfig['sasl']> } : {}),
 })
@@ -188,7 +195,9 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     commitQueued = true
     committing = committing
       .then(() => commit(from))
-      .catch((error: unknown) => log.debug({ group, error: messageOf(error) }, 'offsets were not committed; the inbox drops what comes again'))
+      .catch((error: unknown) =>
+        log.debug({ group, error: messageOf(error) }, 'offsets were not committed; the inbox drops what comes again'),
+      )
   }
 
   const eachBatch = async (from: KafkaConsumer, payload: EachBatchPayload) => {
@@ -215,7 +224,12 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
       heartbeatInterval: sessionTimeoutMs / 4,
       maxWaitTimeInMs: fetchWaitMs,
       allowAutoTopicCreation: false,
-      retry: { initialRetryTime: 50, maxRetryTime: 1_000, retries: 8, restartOnFailure: () => Promise.resolve(!stopping.signal.aborted) },
+      retry: {
+        initialRetryTime: 50,
+        maxRetryTime: 1_000,
+        retries: 8,
+        restartOnFailure: () => Promise.resolve(!stopping.signal.aborted),
+      },
     })
     next.on(next.events.FETCH, () => {
       lastFetch = Date.now()

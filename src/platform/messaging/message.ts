@@ -62,7 +62,8 @@ export type Emittable<Source extends string> = Message<Source, 'events'> | Messa
 export type Emit<Source extends string> = (message: Emittable<Source>) => void
 
 /** Declares a topic on which the module `source` publishes its events, keyed by aggregate id. */
-export const eventTopic = <Source extends string>(source: Source, name: string) => ({ name, source, kind: 'events' }) as const
+export const eventTopic = <Source extends string>(source: Source, name: string) =>
+  ({ name, source, kind: 'events' }) as const
 
 /** Declares a topic on which others send commands to the module `receiver`. */
 export const commandTopic = <Receiver extends string>(receiver: Receiver, name: string) =>

@@ -90,5 +90,8 @@ export const shardOf = (key: string): number => Bun.hash.crc32(key) % relayShard
 /** How many messages wait, and since when the oldest of them. */
 export const outboxDepth = async (run: Run): Promise<{ waiting: number; oldest: Date | undefined }> => {
   const [row] = await run('select count(*)::int as waiting, min(occurred_at) as oldest from outbox')
-  return { waiting: Number(row?.['waiting'] ?? 0), oldest: row?.['oldest'] ? new Date(String(row['oldest'])) : undefined }
+  return {
+    waiting: Number(row?.['waiting'] ?? 0),
+    oldest: row?.['oldest'] ? new Date(String(row['oldest'])) : undefined,
+  }
 }

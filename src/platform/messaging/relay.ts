@@ -156,7 +156,7 @@ export const createRelay = (options: RelayOptions): Relay => {
   }
 
   const loop = async () => {
-    for (let failures = 0; !stopping.signal.aborted; ) {
+    for (let failures = 0; !stopping.signal.aborted;) {
       try {
         await turn()
         failures = 0

@@ -29,7 +29,7 @@ const descriptions: Record<number, string> = {
 }
 
 /** The problem answers of a route, for its OpenAPI description. */
-export const problems = <Status extends number>(...statuses: Status[]) =>
+export const problems = (...statuses: number[]) =>
   Object.fromEntries(
     [...statuses, 503].map((status) => [
       status,

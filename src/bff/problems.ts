@@ -85,7 +85,7 @@ export const toFailure = (error: unknown): Failure => {
 }
 
 const fromHttp = (error: HTTPException): Failure => {
-  const status = error.status as ContentfulStatusCode
+  const status = error.status
   if (status === 400)
     return toFailure(new InvalidInputError([{ path: '', message: error.message || 'The body is not JSON.' }]))
   return { problem: problem(status, error.message, `http-${status}`, error.message), fault: status >= 500 }

@@ -38,7 +38,7 @@ export class StartError extends Error {
 }
 
 /** The chain of an error and its causes, outermost first. */
-function* causes(error: unknown): Generator<unknown> {
+function* causes(error: unknown): Generator {
   for (let current = error, depth = 0; current != null && depth < 10; depth += 1) {
     yield current
     current = current instanceof Error ? current.cause : undefined

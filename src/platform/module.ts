@@ -59,6 +59,8 @@ export type HostOptions<Name extends string> = {
   relayLeaseMs?: number
 }
 
+const newId = () => Bun.randomUUIDv7()
+
 /** A consumer or relay that has not been answered for this long is not ready. */
 const silentMs = 30_000
 
@@ -66,7 +68,6 @@ const silentMs = 30_000
 export const hostModule = <Name extends string>(options: HostOptions<Name>): HostedModule<Name> => {
   const { definition, postgres, broker, redis, log, owner, now = () => new Date(), relayLeaseMs } = options
   const { name } = definition
-  const newId = () => Bun.randomUUIDv7()
   const producer = broker.producer()
   const relay: Relay = createRelay({
     run: postgres.run,

@@ -1,5 +1,5 @@
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
-import postgres, { type ReservedSql, type Row, type Sql } from 'postgres'
+import postgres, { type ReservedSql, type Sql } from 'postgres'
 import { UnavailableError, isTransient } from './errors.ts'
 import type { Log } from './log.ts'
 
@@ -61,7 +61,7 @@ const prepared = { prepare: true }
 const runOn =
   (sql: Sql | ReservedSql): Run =>
   (text, parameters = []) =>
-    sql.unsafe<Row[]>(text, parameters as never[], prepared) as unknown as Promise<SqlRow[]>
+    sql.unsafe<SqlRow[]>(text, parameters as never[], prepared)
 
 const drizzleOn = (connection: () => Promise<Sql | ReservedSql>): Tx =>
   drizzle(async (text, parameters) => {

@@ -131,8 +131,7 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
       if (keys.length > 0) await answered(redis.del(keys))
     },
     connected: async (timeoutMs) => {
-      const deadline = performance.now() + timeoutMs
-      while (!server) {
+      for (const deadline = performance.now() + timeoutMs; server === undefined;) {
         if (performance.now() > deadline) throw new UnavailableError(`Redis at ${new URL(url).host} does not answer.`)
         await sleep(20)
       }

@@ -29,7 +29,7 @@ export const onEach = <Source extends string, Data>(
   type: MessageType<string, Topic['kind'], Data>,
   handle: (context: { tx: Tx; emit: Emit<Source> }, message: Received<Data>) => Promise<void>,
 ): Handler<Source> => ({
-  types: [type as MessageType<string, Topic['kind'], unknown>],
+  types: [type],
   handle: async ({ tx, emitFor }, messages) => {
     for (const message of messages) await handle({ tx, emit: emitFor(message) }, message as Received<Data>)
   },

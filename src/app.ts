@@ -79,6 +79,8 @@ export const createApp = (config: Config, log: Log) => {
     hosted,
     bff,
     notReady,
+    /** Resolves when Redis answers; the databases and the broker are reached when they are first needed. */
+    connected: () => redis.connected(5_000),
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. */
     serve: () =>

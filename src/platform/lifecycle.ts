@@ -10,13 +10,14 @@ export type StopOptions = {
 }
 
 /**
- * On SIGTERM or SIGINT runs the steps and exits with 0; a second signal, or the deadline, exits with 1 at once. A fault that
+ * On SIGTERM or SIGINT runs the steps and exits with 0; a second SIGINT, or the deadline, exits with 1 at once. A fault that
  * nobody caught is logged and ends the process with 1: its state is unknown, and everything durable survives a restart.
  */
 export const stopOnSignals = ({ log, timeoutMs, steps }: StopOptions): void => {
   let stopping = false
   const stop = async (signal: string) => {
-    if (stopping) process.exit(1)
+    if (stopping && signal === 'SIGINT') process.exit(1)
+    if (stopping) return
     stopping = true
     log.info({ signal }, 'stopping')
     setTimeout(() => {

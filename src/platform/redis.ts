@@ -131,7 +131,9 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
       if (keys.length > 0) await answered(redis.del(keys))
     },
     connected: async (timeoutMs) => {
-      for (const deadline = performance.now() + timeoutMs; server === undefined;) {
+      const deadline = performance.now() + timeoutMs
+      const stands = () => server !== undefined
+      while (!stands()) {
         if (performance.now() > deadline) throw new UnavailableError(`Redis at ${new URL(url).host} does not answer.`)
         await sleep(20)
       }

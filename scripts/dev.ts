@@ -1,0 +1,130 @@
+import { type FSWatcher, watch } from 'node:fs'
+import { parseMigrateConfig } from '../src/config.ts'
+import { StartError, messageOf } from '#platform/errors'
+import { migrate } from './migrate.ts'
+import { type Environment, ServiceFailure, servicesDown, startServices } from './services/index.ts'
+
+const readyWithinMs = 30_000
+const settleMs = 150
+
+type Server = { stop(): Promise<void> }
+
+/** Starts the process and resolves when it is ready; rejects when it ends or stays unready. */
+const startServer = async (environment: Environment, url: string): Promise<Server> => {
+  const child = Bun.spawn([process.execPath, 'src/main.ts'], { env: environment, stdout: 'inherit', stderr: 'inherit' })
+  const deadline = performance.now() + readyWithinMs
+  while (!(await isReady(url))) {
+    if (child.exitCode !== null) throw new StartError('The process ended before it was ready; it said why above.')
+    if (performance.now() > deadline)
+      throw new StartError(`The process was not ready within ${readyWithinMs / 1_000} s: ask ${url}/readyz why.`)
+    await Bun.sleep(50)
+  }
+  return {
+    stop: async () => {
+      child.kill('SIGTERM')
+      await child.exited
+    },
+  }
+}
+
+const isReady = (url: string): Promise<boolean> =>
+  fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) }).then(
+    ({ ok }) => ok,
+    () => false,
+  )
+
+/** Calls back, once things have settled, after a source or a migration changed. */
+const watchSources = (changed: () => void): (() => void) => {
+  let timer: Timer | undefined
+  const watchers: FSWatcher[] = ['src', 'modules', 'db'].map((folder) =>
+    watch(folder, { recursive: true }, () => {
+      clearTimeout(timer)
+      timer = setTimeout(changed, settleMs)
+    }),
+  )
+  return () => {
+    clearTimeout(timer)
+    for (const watcher of watchers) watcher.close()
+  }
+}
+
+const welcome = (environment: Environment, url: string): string => `
+  Bulkhead is up.
+
+  API        ${url}          pages: ${url}/docs   ${url}/graphql
+  Postgres   ${withoutPassword(environment['DATABASE_URL'])}
+  broker     ${environment['KAFKA_BROKERS']}
+  Redis      ${withoutPassword(environment['REDIS_URL'])}
+
+  Sign in as the operator:  ${environment['OPERATOR_EMAIL']}  ${environment['OPERATOR_PASSWORD']}
+
+  Try:
+  curl -i ${url}/users -H 'content-type: application/json' \\
+    -d '{"name":"Ada","email":"ada@example.com","password":"correct horse"}'
+
+  Sources are watched; Ctrl-C stops all of it.
+`
+
+const withoutPassword = (address: string | undefined): string => {
+  if (!address) return 'as given'
+  const url = new URL(address)
+  url.password = ''
+  return url.href
+}
+
+const dev = async () => {
+  const stopping = new AbortController()
+  const interrupted = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        stopping.abort()
+        resolve()
+      })
+    }
+  })
+  const { environment: services, started } = await startServices('dev', {
+    progress: (line) => console.log(line),
+    signal: stopping.signal,
+  })
+  let server: Server | undefined
+  try {
+    const environment: Environment = {
+      NODE_ENV: 'development',
+      HOST: '127.0.0.1',
+      PORT: '3000',
+      ...process.env,
+      ...services,
+    }
+    const url = `http://${environment['HOST']}:${environment['PORT']}`
+    const start = async () => {
+      await migrate(parseMigrateConfig(environment), (line) => console.log(`migrated ${line}`))
+      server = await startServer(environment, url)
+    }
+    await start()
+    console.log(welcome(environment, url))
+
+    let restarting: Promise<void> = Promise.resolve()
+    const unwatch = watchSources(() => {
+      restarting = restarting.then(async () => {
+        console.log('Sources changed: starting again.')
+        await server?.stop()
+        server = undefined
+        await start().catch((error: unknown) => console.error(`${messageOf(error)} Waiting for the next change.`))
+      })
+    })
+    await interrupted
+    unwatch()
+    await restarting
+  } finally {
+    await server?.stop()
+    if (started.length > 0) console.log(`Stopped ${(await servicesDown('dev')).join(', ')}; the data is kept.`)
+  }
+}
+
+try {
+  await dev()
+  process.exit(0)
+} catch (error) {
+  console.error(error instanceof StartError || error instanceof ServiceFailure ? error.message : error)
+  process.exit(error instanceof ServiceFailure ? error.exitCode : 1)
+}

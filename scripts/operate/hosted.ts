@@ -1,0 +1,37 @@
+import { createApp } from '../../src/app.ts'
+import { parseConfig } from '../../src/config.ts'
+import { StartError, DomainError, UnavailableError } from '#platform/errors'
+import { createLog } from '#platform/log'
+import { ServiceFailure, developmentEnvironment } from '../services/index.ts'
+
+export type Hosted = ReturnType<typeof createApp>['hosted']
+
+export const moduleNames = ['users', 'orders', 'payments'] as const
+
+export type ModuleName = (typeof moduleNames)[number]
+
+/** @throws StartError naming the modules there are */
+export const parseModuleName = (name: string): ModuleName => {
+  const found = moduleNames.find((candidate) => candidate === name)
+  if (!found) throw new StartError(`There is no module ${name}: the modules are ${moduleNames.join(', ')}.`)
+  return found
+}
+
+/** Runs an operator's command on the modules, wired as in the process but neither serving nor consuming, and exits. */
+export const operate = async (command: (hosted: Hosted) => Promise<void>): Promise<never> => {
+  try {
+    const environment = await developmentEnvironment()
+    const app = createApp(parseConfig(environment), createLog({ level: 'error', readable: true }))
+    try {
+      await app.connected()
+      await command(app.hosted)
+    } finally {
+      await app.stop()
+    }
+    process.exit(0)
+  } catch (error) {
+    const expected = [StartError, DomainError, UnavailableError, ServiceFailure].some((kind) => error instanceof kind)
+    console.error(expected && error instanceof Error ? error.message : error)
+    process.exit(1)
+  }
+}

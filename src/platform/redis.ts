@@ -6,8 +6,11 @@ import { sleep } from './retry.ts'
 export type RedisClient = {
   /** The values of the keys, null where there is none; all calls of one tick share one round trip. */
   get(keys: string[]): Promise<(string | null)[]>
-  /** Sets the keys whose stored JSON has no `version`, or a lower one than given; returns how many were set. */
-  setNewer(entries: VersionedValue[]): Promise<number>
+  /**
+   * Sets the keys whose stored JSON has no `version`, or none higher than given; returns how many were set. An equal version
+   * is written again, so that a release which adds to a snapshot's shape reaches the stored ones by a rebuild.
+   */
+  setUnlessNewer(entries: VersionedValue[]): Promise<number>
   set(key: string, value: string, options?: { ttlMs?: number; onlyIfAbsent?: boolean }): Promise<boolean>
   /** Lets `key` live for another `ttlMs` if it still holds `value`; false when it does not. */
   extend(key: string, value: string, ttlMs: number): Promise<boolean>
@@ -31,12 +34,12 @@ export type RedisServer = { runId: string; evictedKeys: number; evictionPolicy: 
 
 export type VersionedValue = { key: string; version: number; value: string }
 
-const setNewerScript = `
+const setUnlessNewerScript = `
 local set = 0
 for i, key in ipairs(KEYS) do
   local stored = redis.call('GET', key)
   local version = stored and cjson.decode(stored).version
-  if not version or version < tonumber(ARGV[2 * i - 1]) then
+  if not version or version <= tonumber(ARGV[2 * i - 1]) then
     redis.call('SET', key, ARGV[2 * i])
     set = set + 1
   end
@@ -59,7 +62,7 @@ if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return count`
 
 type Scripted = Redis & {
-  setNewer(keyCount: number, ...keysAndValues: (string | number)[]): Promise<number>
+  setUnlessNewer(keyCount: number, ...keysAndValues: (string | number)[]): Promise<number>
   setIfGuarded(key: string, guard: string, value: string, guardValue: string): Promise<number>
   extendHeld(key: string, value: string, ttlMs: number): Promise<number>
   incrementExpiring(key: string, ttlMs: number): Promise<number>
@@ -79,7 +82,7 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     socketTimeout: 1_000,
     retryStrategy: (times) => Math.min(50 * times, 500),
     scripts: {
-      setNewer: { lua: setNewerScript },
+      setUnlessNewer: { lua: setUnlessNewerScript },
       setIfGuarded: { lua: setIfGuardedScript, numberOfKeys: 2 },
       extendHeld: { lua: extendScript, numberOfKeys: 1 },
       incrementExpiring: { lua: incrementScript, numberOfKeys: 1 },
@@ -110,11 +113,11 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
 
   return {
     get: createGet((keys) => answered(redis.mget(keys))),
-    setNewer: async (entries) => {
+    setUnlessNewer: async (entries) => {
       if (entries.length === 0) return 0
       const keys = entries.map(({ key }) => key)
       const values = entries.flatMap(({ version, value }) => [version, value])
-      return answered(redis.setNewer(keys.length, ...keys, ...values))
+      return answered(redis.setUnlessNewer(keys.length, ...keys, ...values))
     },
     set: async (key, value, { ttlMs, onlyIfAbsent } = {}) => {
       const options = [...(ttlMs === undefined ? [] : ['PX', ttlMs]), ...(onlyIfAbsent ? ['NX'] : [])]

@@ -23,7 +23,7 @@ export type SnapshotSource = {
 export type SnapshotVersion = { module: string; thing: string; id: string; version: number }
 
 export type Snapshots = {
-  /** Writes these, each only over an older version. */
+  /** Writes these, each unless a newer version is stored. */
   write(thing: string, snapshots: Snapshot[]): Promise<void>
   /** Projects the present state of these aggregates from the tables as `tx` sees them. */
   project(tx: Tx, thing: string, ids: string[]): Promise<void>
@@ -38,7 +38,10 @@ export type Snapshots = {
   has(thing: string): boolean
   /** The version that the stored snapshot has; 0 when there is none. Does not ask whether Redis is complete. */
   version(thing: string, id: string): Promise<number>
-  /** Fills Redis from the tables, while others read and write; returns how many snapshots were visited. */
+  /**
+   * Fills Redis from the tables, while others read and write; reads go on being answered if Redis was complete. Returns how
+   * many snapshots were visited.
+   */
   rebuild(progress?: (count: number) => void): Promise<number>
   /** Looks every second whether Redis is still complete, and rebuilds when it is not. */
   watch(): void
@@ -78,7 +81,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
   }
 
   const write: Snapshots['write'] = async (thing, snapshots) => {
-    await redis.setNewer(
+    await redis.setUnlessNewer(
       snapshots.map((snapshot) => ({
         key: snapshotKey(module, thing, snapshot.id),
         version: snapshot.version,
@@ -124,7 +127,6 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     }
     const token = Bun.randomUUIDv7()
     if (!(await redis.set(rebuildKey, token, { ttlMs: rebuildTtlMs, onlyIfAbsent: true }))) return undefined
-    await redis.delete([markerKey])
     const count = await fill(progress, token)
     if (count === undefined) return undefined
     const marker: Marker = { runId: server.runId, evictedKeys: server.evictedKeys }

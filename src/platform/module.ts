@@ -9,6 +9,7 @@ import { type Relay, createRelay } from './messaging/relay.ts'
 import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
+import { sleep } from './retry.ts'
 import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshots.ts'
 
 /** What a module declares to be hosted. */
@@ -39,7 +40,7 @@ export type HostedModule<Name extends string> = {
   deadLetters: DeadLetters
   /** Checks the schema, then starts relay, consumers and the watch over Redis. @throws StartError */
   start(): Promise<void>
-  /** Ends consumption, sends what is in hand, gives the leases up. The connections are the caller's. */
+  /** Ends consumption, relays what the outbox holds, gives the leases up. The connections are the caller's. */
   stop(): Promise<void>
   /** What is not ready, one sentence each; empty when the module works. */
   notReady(): Promise<string[]>
@@ -60,6 +61,9 @@ export type HostOptions<Name extends string> = {
 }
 
 const newId = () => Bun.randomUUIDv7()
+
+/** How long a stop waits for the outbox to be relayed; what is left then is relayed by the next process. */
+const drainMs = 3_000
 
 /** A consumer or relay that has not been answered for this long is not ready. */
 const silentMs = 30_000
@@ -102,6 +106,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     },
     stop: async () => {
       await Promise.all(consumers.map((consumer) => consumer.stop()))
+      await Promise.race([relay.drained(), sleep(drainMs)])
       await Promise.all([relay.stop(), snapshots.stop()])
       await producer.close()
     },

@@ -4,6 +4,7 @@ import type { Postgres, Transaction, Tx } from '../postgres.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { type RawRecord, UndecodableError, decodeRecord } from './cloud-event.ts'
 import { park } from './dead-letter.ts'
+import { createGroupCommit } from './group-commit.ts'
 import { admit } from './inbox.ts'
 import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
 import type { Emit, MessageType, Received, Topic } from './message.ts'
@@ -186,7 +187,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  const handle = createGroupCommit(async (batches) => {
+  const handle = createGroupCommit(async (batches: PartitionBatch[]) => {
     const abandoned = watchHeartbeat(batches, stopping.signal)
     try {
       const incoming = batches.flatMap(({ partition, records }) =>
@@ -229,31 +230,6 @@ const runsOf = <Source extends string>(messages: Decoded<Source>[]) => {
     else runs.push({ handler: message.handler, messages: [message] })
   }
   return runs
-}
-
-/** Lets batches of several partitions that arrive while one is handled share the next call. */
-const createGroupCommit = (work: (batches: PartitionBatch[]) => Promise<void>) => {
-  let waiting: { batch: PartitionBatch; resolve: () => void; reject: (error: unknown) => void }[] = []
-  let running = false
-  const pump = async () => {
-    running = true
-    while (waiting.length > 0) {
-      const taken = waiting
-      waiting = []
-      try {
-        await work(taken.map(({ batch }) => batch))
-        for (const { resolve } of taken) resolve()
-      } catch (error) {
-        for (const { reject } of taken) reject(error)
-      }
-    }
-    running = false
-  }
-  return (batch: PartitionBatch): Promise<void> =>
-    new Promise((resolve, reject) => {
-      waiting.push({ batch, resolve, reject })
-      if (!running) setImmediate(() => void (running || pump()))
-    })
 }
 
 type Abandoned = { signal: AbortSignal; check(): void; end(): void }

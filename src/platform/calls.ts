@@ -2,13 +2,19 @@ import type { z } from 'zod'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import { createGroupCommit } from './messaging/group-commit.ts'
+import type { Emit } from './messaging/message.ts'
 import type { Emitted, Outbox } from './messaging/outbox.ts'
-import type { Postgres } from './postgres.ts'
+import type { Postgres, Tx } from './postgres.ts'
 import { backoffMs } from './retry.ts'
-import { type Timer, type TimerContext, type Worker, createWorker, toTimer } from './timers.ts'
+import { type Timer, type Worker, createWorker, toTimer } from './timers.ts'
 
 /** What a call to the outside came to: an outcome to record, or the need to call again later. */
 export type CallResult<Outcome> = { kind: 'outcome'; outcome: Outcome } | { kind: 'again'; reason: string }
+
+export type Finished<Data = unknown, Outcome = unknown> = { timer: Timer<Data>; outcome: Outcome }
+
+/** The transaction that records outcomes; what is emitted belongs to the story of its timer. */
+export type RecordContext<Source extends string> = { tx: Tx; emitFor(timer: Timer): Emit<Source> }
 
 /**
  * A call to the outside that must happen although any process may die: its intent is a timer that a transaction set, it is
@@ -18,7 +24,7 @@ export type CallResult<Outcome> = { kind: 'outcome'; outcome: Outcome } | { kind
 export type CallDefinition<Source extends string> = {
   kind: string
   call(timer: Timer, signal: AbortSignal): Promise<CallResult<unknown>>
-  record(context: TimerContext<Source>, timer: Timer, outcome: unknown): Promise<void>
+  record(context: RecordContext<Source>, finished: Finished[]): Promise<void>
 }
 
 /** Declares a kind of call. `data` is what the timer carries. */
@@ -26,13 +32,17 @@ export const onCall = <Source extends string, Data, Outcome>(definition: {
   kind: string
   data: z.ZodType<Data>
   call(timer: Timer<Data>, signal: AbortSignal): Promise<CallResult<Outcome>>
-  record(context: TimerContext<Source>, timer: Timer<Data>, outcome: Outcome): Promise<void>
+  record(context: RecordContext<Source>, finished: Finished<Data, Outcome>[]): Promise<void>
 }): CallDefinition<Source> => {
   const decode = (timer: Timer): Timer<Data> => ({ ...timer, data: definition.data.parse(timer.data) })
   return {
     kind: definition.kind,
     call: (timer, signal) => definition.call(decode(timer), signal),
-    record: (context, timer, outcome) => definition.record(context, decode(timer), outcome as Outcome),
+    record: (context, finished) =>
+      definition.record(
+        context,
+        finished.map(({ timer, outcome }) => ({ timer: decode(timer), outcome: outcome as Outcome })),
+      ),
   }
 }
 
@@ -61,8 +71,6 @@ const finish = `delete from timers using json_to_recordset($1) as done(kind text
   where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts
   returning timers.kind, timers.key`
 
-type Finished = { timer: Timer; outcome: unknown }
-
 /** Makes the calls that have fallen due, at most `parallel` at once; outcomes that arrive together share a transaction. */
 export const createCalls = <Source extends string>(options: CallsOptions<Source>): Worker => {
   const { definitions, postgres, outbox, committed, log, claimMs = 30_000, parallel = 64, pollMs = 2_000 } = options
@@ -77,10 +85,13 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
       const claimed = finished.map(({ timer: { kind, key, attempts } }) => ({ kind, key, attempts }))
       const rows = await transaction.run(finish, [JSON.stringify(claimed)])
       const mine = new Set(rows.map((row) => `${row['kind']} ${row['key']}`))
-      for (const { timer, outcome } of finished) {
-        if (!mine.has(`${timer.kind} ${timer.key}`)) continue
-        const emit = (message: Emitted['message']) => void emitted.push({ message, trace: timer.trace })
-        await byKind.get(timer.kind)?.record({ tx: transaction.tx, emit, transaction }, timer, outcome)
+      const context: RecordContext<Source> = {
+        tx: transaction.tx,
+        emitFor: (timer) => (message) => void emitted.push({ message, trace: timer.trace }),
+      }
+      for (const [kind, definition] of byKind) {
+        const own = finished.filter(({ timer }) => timer.kind === kind && mine.has(`${kind} ${timer.key}`))
+        if (own.length > 0) await definition.record(context, own)
       }
       outbox.append(transaction, emitted)
     })

@@ -12,17 +12,34 @@ export type Timer<Data = unknown> = { kind: string; key: string; data: Data; tra
 
 export type NewTimer = { kind: string; key: string; dueAt: Date; data: unknown; trace: Trace }
 
-/** Sets a timer in the transaction of `tx`; one that is set already under this kind and key is moved. */
-export const setTimer = async (tx: Pick<Tx, 'execute'>, { kind, key, dueAt, data, trace }: NewTimer): Promise<void> => {
-  await tx.execute(sql`insert into timers (kind, key, due_at, data, correlation_id, causation_id, traceparent)
-    values (${kind}, ${key}, ${dueAt.toISOString()}, ${JSON.stringify(data)}, ${trace.correlationId}, ${trace.causationId},
-      ${trace.traceparent ?? null})
+/** Sets timers in the transaction of `tx`, in one statement; one that is set already under its kind and key is moved. */
+export const setTimers = async (tx: Pick<Tx, 'execute'>, timers: NewTimer[]): Promise<void> => {
+  if (timers.length === 0) return
+  const rows = timers.map(({ kind, key, dueAt, data, trace }) => ({
+    kind,
+    key,
+    due_at: dueAt.toISOString(),
+    attempts: 0,
+    data,
+    correlation_id: trace.correlationId,
+    causation_id: trace.causationId,
+    traceparent: trace.traceparent ?? null,
+  }))
+  await tx.execute(sql`insert into timers select * from json_populate_recordset(null::timers, ${JSON.stringify(rows)})
     on conflict (kind, key) do update set due_at = excluded.due_at, data = excluded.data, attempts = 0`)
 }
 
-export const cancelTimer = async (tx: Pick<Tx, 'execute'>, kind: string, key: string): Promise<void> => {
-  await tx.execute(sql`delete from timers where kind = ${kind} and key = ${key}`)
+export const setTimer = (tx: Pick<Tx, 'execute'>, timer: NewTimer): Promise<void> => setTimers(tx, [timer])
+
+export const cancelTimers = async (tx: Pick<Tx, 'execute'>, kind: string, keys: string[]): Promise<void> => {
+  if (keys.length === 0) return
+  await tx.execute(
+    sql`delete from timers where kind = ${kind} and key in (select json_array_elements_text(${JSON.stringify(keys)}::json))`,
+  )
 }
+
+export const cancelTimer = (tx: Pick<Tx, 'execute'>, kind: string, key: string): Promise<void> =>
+  cancelTimers(tx, kind, [key])
 
 export type TimerContext<Source extends string> = { tx: Tx; emit: Emit<Source>; transaction: Transaction }
 

@@ -1,0 +1,13 @@
+import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
+import type { Snapshots } from '#platform/snapshots'
+import { paymentCaptured, paymentDeclined, paymentEvents, paymentRefunded, paymentRequested } from '../events.ts'
+
+/** Keeps `payments:payment:<id>` in step with the tables. */
+export const projectPayments = (snapshots: Snapshots): ConsumerDefinition<'payments'> => ({
+  topic: paymentEvents,
+  handlers: [
+    onBatch([paymentRequested, paymentCaptured, paymentDeclined, paymentRefunded], ({ tx }, messages) =>
+      snapshots.project(tx, 'payment', [...new Set(messages.map(({ subject }) => subject))]),
+    ),
+  ],
+})

@@ -1,0 +1,62 @@
+import { z } from 'zod'
+import type { CallResult } from '#platform/calls'
+import type { Outgoing } from '#platform/outgoing'
+import type { Money } from '#platform/money'
+
+export type ChargeOutcome = { kind: 'captured'; chargeId: string } | { kind: 'declined'; reason: string }
+
+/** The payment provider as this module sees it. Every request carries a key derived from the payment, so a repeat finds the first. */
+export type Provider = {
+  charge(charge: {
+    paymentId: string
+    token: string
+    amount: Money
+    signal: AbortSignal
+  }): Promise<CallResult<ChargeOutcome>>
+  refund(refund: {
+    paymentId: string
+    chargeId: string
+    amount: number
+    signal: AbortSignal
+  }): Promise<CallResult<{ refundId: string }>>
+}
+
+const chargeAnswer = z.object({
+  id: z.string(),
+  status: z.enum(['captured', 'declined']),
+  declineCode: z.string().nullish(),
+})
+
+const refundAnswer = z.object({ id: z.string() })
+
+const problem = z.object({ error: z.object({ code: z.string() }) })
+
+export const createProvider = (outgoing: Outgoing): Provider => ({
+  charge: async ({ paymentId, token, amount, signal }) => {
+    const body = { token, ...amount, reference: paymentId }
+    const result = await outgoing.post('/charges', { body, idempotencyKey: `charge:${paymentId}`, signal })
+    if (result.kind !== 'answered') return { kind: 'again', reason: result.reason }
+    if (result.status >= 400) {
+      const known = problem.safeParse(result.body)
+      return {
+        kind: 'outcome',
+        outcome: { kind: 'declined', reason: known.success ? known.data.error.code : `status-${result.status}` },
+      }
+    }
+    const { id, status, declineCode } = chargeAnswer.parse(result.body)
+    return {
+      kind: 'outcome',
+      outcome:
+        status === 'captured'
+          ? { kind: 'captured', chargeId: id }
+          : { kind: 'declined', reason: declineCode ?? 'declined' },
+    }
+  },
+  refund: async ({ paymentId, chargeId, amount, signal }) => {
+    const body = { charge: chargeId, amount, reference: paymentId }
+    const result = await outgoing.post('/refunds', { body, idempotencyKey: `refund:${paymentId}`, signal })
+    if (result.kind !== 'answered') return { kind: 'again', reason: result.reason }
+    if (result.status >= 400) return { kind: 'again', reason: `the provider refused the refund with ${result.status}` }
+    return { kind: 'outcome', outcome: { refundId: refundAnswer.parse(result.body).id } }
+  },
+})

@@ -56,15 +56,16 @@ export const refundPayment = defineCommand(
   z.object({ orderId: z.uuid(), userId: z.uuid(), amount: z.int().nonnegative(), currency: z.string() }),
 )
 
-/** One part of a settlement: sums up a slice of the payments of a period. */
+/** A settlement began, or one of its parts ended; its key is the settlement's id. */
+export const settlementChanged = defineEvent(
+  paymentEvents,
+  'payments.settlement-changed.v1',
+  z.object({ settlementId: z.uuid(), status: z.enum(['running', 'completed', 'failed']) }),
+)
+
+/** One part of a settlement: sums up the payments of a part of the period. */
 export const sumSlice = defineCommand(
   paymentTasks,
   'payments.sum-slice.v1',
-  z.object({
-    settlementId: z.uuid(),
-    slice: z.int().nonnegative(),
-    slices: z.int().positive(),
-    from: z.iso.datetime(),
-    to: z.iso.datetime(),
-  }),
+  z.object({ settlementId: z.uuid(), slice: z.int().nonnegative(), from: z.iso.datetime(), to: z.iso.datetime() }),
 )

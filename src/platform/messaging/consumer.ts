@@ -13,6 +13,8 @@ import type { Emitted, Outbox } from './outbox.ts'
 /** What a handler works with: the transaction of the inbox row, and `emit` into the same transaction. */
 export type HandlerContext<Source extends string> = {
   tx: Tx
+  /** The same transaction, for mechanisms of the platform. */
+  transaction: Transaction
   /** The emitter whose messages name `cause` as what caused them. */
   emitFor(cause: Received): Emit<Source>
 }
@@ -20,20 +22,29 @@ export type HandlerContext<Source extends string> = {
 export type Handler<Source extends string> = {
   types: MessageType<string, Topic['kind'], unknown>[]
   handle(context: HandlerContext<Source>, messages: Received[]): Promise<void>
+  /** Runs in the transaction that parks a message. */
+  gaveUp?(context: HandlerContext<Source>, message: Received, error: unknown): Promise<void>
 }
 
 /** One module's reader of one topic. Its consumer group, and its name in the inbox, is `<module>.<topic>`. */
 export type ConsumerDefinition<Source extends string> = { topic: Topic; handlers: Handler<Source>[] }
 
-/** Handles messages of one type one after the other. */
+type EachContext<Source extends string> = { tx: Tx; transaction: Transaction; emit: Emit<Source> }
+
+/** Handles messages of one type one after the other; `gaveUp` runs in the transaction that parks one. */
 export const onEach = <Source extends string, Data>(
   type: MessageType<string, Topic['kind'], Data>,
-  handle: (context: { tx: Tx; emit: Emit<Source> }, message: Received<Data>) => Promise<void>,
+  handle: (context: EachContext<Source>, message: Received<Data>) => Promise<void>,
+  gaveUp?: (context: EachContext<Source>, message: Received<Data>, error: unknown) => Promise<void>,
 ): Handler<Source> => ({
   types: [type],
-  handle: async ({ tx, emitFor }, messages) => {
-    for (const message of messages) await handle({ tx, emit: emitFor(message) }, message as Received<Data>)
+  handle: async ({ tx, transaction, emitFor }, messages) => {
+    for (const message of messages) await handle({ tx, transaction, emit: emitFor(message) }, message as Received<Data>)
   },
+  ...(gaveUp && {
+    gaveUp: ({ tx, transaction, emitFor }, message, error) =>
+      gaveUp({ tx, transaction, emit: emitFor(message) }, message as Received<Data>, error),
+  }),
 })
 
 /** Handles runs of messages of the given types together, in their order. */
@@ -93,12 +104,15 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     return { ...incoming, message: { ...message, data: data.data }, handler: known.handler }
   }
 
+  const contextOf = (transaction: Transaction, emitted: Emitted[]): HandlerContext<Source> => ({
+    tx: transaction.tx,
+    transaction,
+    emitFor: (cause) => (message) => void emitted.push({ message, trace: cause.trace }),
+  })
+
   const runHandlers = async (transaction: Transaction, messages: Decoded<Source>[]): Promise<Emitted[]> => {
     const emitted: Emitted[] = []
-    const context: HandlerContext<Source> = {
-      tx: transaction.tx,
-      emitFor: (cause) => (message) => void emitted.push({ message, trace: cause.trace }),
-    }
+    const context = contextOf(transaction, emitted)
     for (const run of runsOf(messages)) {
       await run.handler.handle(
         context,
@@ -120,19 +134,22 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   }
 
   const parkRecord = (
-    incoming: Incoming,
-    message: Received | undefined,
+    { record, position, message, handler }: Incoming & Partial<Decoded<Source>>,
     error: unknown,
     attempts: number,
     abandoned: Abandoned,
   ) =>
     persist(abandoned, async () => {
-      const { record, position } = incoming
       log.error(
         { consumer: name, position, type: message?.type, error: messageOf(error), attempts },
         'a message was parked',
       )
-      await park(postgres, { consumer: name, position, record, message, error, attempts })
+      const emitted: Emitted[] = []
+      await park(postgres, { consumer: name, position, record, message, error, attempts }, async (transaction) => {
+        if (message) await handler?.gaveUp?.(contextOf(transaction, emitted), message, error)
+        outbox.append(transaction, emitted)
+      })
+      if (emitted.length > 0) committed()
     })
 
   /** Repeats what fails for a transient reason until it passes or the partition is no longer ours. */
@@ -156,7 +173,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       } catch (error) {
         abandoned.check()
         if (error instanceof DomainError || attempt >= tries) {
-          return parkRecord(decoded, decoded.message, error, attempt, abandoned)
+          return parkRecord(decoded, error, attempt, abandoned)
         }
         log.warn(
           { consumer: name, position: decoded.position, error: messageOf(error), attempt },
@@ -174,7 +191,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         const decoded = decode(incoming)
         if (decoded) messages.push(decoded)
       } catch (error) {
-        await parkRecord(incoming, undefined, error, 1, abandoned)
+        await parkRecord(incoming, error, 1, abandoned)
       }
     }
     if (messages.length === 0) return

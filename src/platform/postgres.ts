@@ -15,7 +15,7 @@ export type Tx = Pick<
 /** Runs one prepared statement; rows are objects, timestamps, bigints and JSON come as text. */
 export type Run = (text: string, parameters?: Value[]) => Promise<SqlRow[]>
 
-/** The last statement of a transaction: it travels in one packet with `commit`. */
+/** A last statement of a transaction: all of them travel in one packet with `commit`. */
 export type Finish = { text: string; parameters: Value[] }
 
 export type Transaction = { tx: Tx; run: Run; finishWith(statement: Finish): void }
@@ -80,7 +80,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
   const transaction: Postgres['transaction'] = async (work) => {
     let reserved: ReservedSql | undefined
     let opening: Promise<ReservedSql> | undefined
-    let finish: Finish | undefined
+    const finishing: Finish[] = []
     const open = () =>
       (opening ??= pool.reserve().then((connection) => {
         reserved = connection
@@ -92,11 +92,9 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
       const result = await work({
         tx: drizzleOn(open),
         run,
-        finishWith: (statement) => {
-          finish = statement
-        },
+        finishWith: (statement) => void finishing.push(statement),
       })
-      if (finish || opening) await commit(await open(), finish)
+      if (finishing.length > 0 || opening) await commit(await open(), finishing)
       return result
     } catch (error) {
       await reserved?.unsafe('rollback').catch(() => undefined)
@@ -120,21 +118,29 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
   }
 }
 
-/** Sends the last statement and `commit` in one packet, and believes only an acknowledgement that says COMMIT. */
-const commit = async (connection: ReservedSql, finish: Finish | undefined): Promise<void> => {
-  const last = finish && runOn(connection)(finish.text, finish.parameters)
-  const committing = connection.unsafe('commit')
-  const [lastOutcome, commitOutcome] = await Promise.allSettled([last, committing])
-  if (lastOutcome.status === 'rejected' && !isTransient(lastOutcome.reason)) throw lastOutcome.reason
+/** Sends the last statements and `commit` in one packet, and believes only an acknowledgement that says COMMIT. */
+const commit = async (connection: ReservedSql, finishing: Finish[]): Promise<void> => {
+  const run = runOn(connection)
+  const sent = finishing.map(({ text, parameters }) => run(text, parameters))
+  const [commitOutcome, ...outcomes] = await settled(connection.unsafe('commit'), sent)
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+  if (failed && !isTransient(failed.reason)) throw failed.reason
   if (commitOutcome.status === 'rejected') {
     throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', {
       cause: commitOutcome.reason,
     })
   }
-  if (lastOutcome.status === 'rejected') throw lastOutcome.reason
+  if (failed) throw failed.reason
   if (commitOutcome.value.command !== 'COMMIT') {
     throw new Error(
       'The transaction was rolled back by Postgres: a statement in it had failed and its error was swallowed.',
     )
   }
+}
+
+/** Sends the queries in their order, the commit last, without waiting in between. */
+const settled = async (committing: ReturnType<ReservedSql['unsafe']>, sent: Promise<SqlRow[]>[]) => {
+  const outcomes = Promise.allSettled(sent)
+  const [commitOutcome] = await Promise.allSettled([committing])
+  return [commitOutcome, ...(await outcomes)] as const
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { DomainError } from '#platform/errors'
 import { type ActiveUser, type ClosedUser, type User, close, emailKey, register, rename } from './user.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { SnapshotVersion, Snapshots } from '#platform/snapshots'
 import { awaitConsistency, decodeConsistency, encodeConsistency } from './consistency.ts'
 

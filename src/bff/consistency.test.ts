@@ -47,6 +47,7 @@ describe('a token', () => {
         expect(() => decodeConsistency(Buffer.from(text).toString('base64url'))).toThrow(bad)
       }),
     )
+    for (const token of ['!', '=', 'a']) expect(() => decodeConsistency(token)).toThrow(bad)
     for (const text of [
       'users/user',
       `users/user/${id}`,

@@ -29,7 +29,13 @@ const problem = z.strictObject({
 const graphqlAnswer = z.object({
   data: z.record(z.string(), z.unknown()).nullish(),
   errors: z
-    .array(z.object({ message: z.string(), extensions: z.looseObject({ code: z.string() }) }))
+    .array(
+      z.object({
+        message: z.string(),
+        path: z.array(z.union([z.string(), z.number()])).optional(),
+        extensions: z.looseObject({ code: z.string() }),
+      }),
+    )
     .min(1)
     .optional(),
 })
@@ -60,7 +66,7 @@ export const createClient = (url: string) => {
     const text = await response.text()
     const body: unknown = /json/.test(headers.get('content-type') ?? '') ? JSON.parse(text) : text
     expect(headers.get('correlation-id')).toMatch(/^[\w.:-]{1,128}$/)
-    if (status >= 400 && path !== '/graphql' && path !== '/readyz') {
+    if (status >= 400 && !path.startsWith('/graphql') && path !== '/readyz') {
       expect(headers.get('content-type')).toBe('application/problem+json')
       expect(problem.parse(body).status).toBe(status)
     }

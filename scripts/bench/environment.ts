@@ -17,14 +17,17 @@ const withoutServices = () => {
 export type Length = { quick: boolean; progress: (line: string) => void }
 
 /** Runs `work` with Postgres, broker and Redis that are empty at first and go afterwards. */
-export const withBench = async (
-  { quick, progress }: Length,
-  work: (bench: Bench) => Promise<void>,
-): Promise<void> => {
+export const withBench = async ({ quick, progress }: Length, work: (bench: Bench) => Promise<void>): Promise<void> => {
   await servicesRemove(profile)
   try {
     const services = await servicesUp(profile, { env: withoutServices(), progress })
-    const environment = { ...withoutServices(), ...services, NODE_ENV: 'production', LOG_LEVEL: 'info', HOST: '127.0.0.1' }
+    const environment = {
+      ...withoutServices(),
+      ...services,
+      NODE_ENV: 'production',
+      LOG_LEVEL: 'info',
+      HOST: '127.0.0.1',
+    }
     await migrate(parseMigrateConfig(environment), () => undefined)
     const log = createLog({ level: 'error', readable: true })
     const length = quick ? { runs: 2, seconds: 1 } : { runs: 5, seconds: 5 }

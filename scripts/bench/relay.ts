@@ -1,9 +1,9 @@
-import { Kafka, Partitioners, type Producer as KafkaProducer, logLevel } from 'kafkajs'
+import type { Producer as KafkaProducer } from 'kafkajs'
 import { toHeaders } from '#platform/messaging/cloud-event'
-import { type OutgoingRecord, openBroker } from '#platform/messaging/kafka'
+import type { OutgoingRecord } from '#platform/messaging/kafka'
 import { createRelay } from '#platform/messaging/relay'
 import { openPostgres } from '#platform/postgres'
-import { brokerSettings } from '../../src/config.ts'
+import { bareProducer, createTopic, ourBroker } from './bare-kafka.ts'
 import { asOwner } from './environment.ts'
 import { type Bench, type Row, type Scenario, alternate } from './scenario.ts'
 
@@ -50,16 +50,6 @@ const rate = async (count: number, work: () => Promise<unknown>): Promise<number
   return count / ((performance.now() - startedAt) / 1_000)
 }
 
-const connectBare = async ({ config }: Bench): Promise<KafkaProducer> => {
-  const producer = new Kafka({ brokers: config.KAFKA_BROKERS, clientId: 'bench-bare', logLevel: logLevel.NOTHING }).producer({
-    idempotent: true,
-    maxInFlightRequests: 1,
-    createPartitioner: Partitioners.DefaultPartitioner,
-  })
-  await producer.connect()
-  return producer
-}
-
 const produce = async (producer: KafkaProducer, messages: OutgoingRecord[]): Promise<void> => {
   for (let start = 0; start < messages.length; start += batchSize) {
     await producer.send({ topic, acks: -1, messages: messages.slice(start, start + batchSize) })
@@ -71,10 +61,10 @@ const openOutbox = ({ config, log }: Bench) =>
 
 /** From the start of a relay that holds all leases already until its outbox is empty. */
 const drain = async (bench: Bench, count: number): Promise<number> => {
-  const { config, log } = bench
+  const { log } = bench
   await asOwner(bench, 'truncate users.outbox')
   const postgres = openOutbox(bench)
-  const producer = openBroker({ ...brokerSettings(config), clientId: 'bench-relay', log }).producer()
+  const producer = ourBroker(bench).producer()
   await producer.send(messagesOf(1))
   const relay = createRelay({ run: postgres.run, producer, log, owner: Bun.randomUUIDv7(), batchSize })
   relay.start()
@@ -83,7 +73,10 @@ const drain = async (bench: Bench, count: number): Promise<number> => {
     await asOwner(bench, fill(count))
     const measured = await rate(count, () => {
       const late = new Promise((_, reject) => {
-        setTimeout(() => reject(new Error(`${count} messages took longer than ${drainLimitMs} ms`)), drainLimitMs).unref()
+        setTimeout(
+          () => reject(new Error(`${count} messages took longer than ${drainLimitMs} ms`)),
+          drainLimitMs,
+        ).unref()
       })
       return Promise.race([relay.drained(), late])
     })
@@ -101,13 +94,11 @@ export const relay: Scenario = {
   name: 'relay',
   needs: [],
   run: async (bench) => {
-    const { config, log, quick } = bench
+    const { quick } = bench
     const [few, many] = quick ? [20_000, undefined] : [100_000, 1_000_000]
-    await openBroker({ ...brokerSettings(config), clientId: 'bench', log }).createTopics([
-      { name: topic, partitions: 12, replication: 1, retentionMs: 600_000 },
-    ])
+    await createTopic(bench, topic)
     const messages = messagesOf(few)
-    const bare = await connectBare(bench)
+    const bare = await bareProducer(bench)
     try {
       await produce(bare, messages.slice(0, few / 2))
       await drain(bench, few / 2)

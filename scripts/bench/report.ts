@@ -35,8 +35,18 @@ export const printTable = ({ rows, failures, quick, machine }: Results): void =>
   const widths = heading.map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0)))
   const runs = Math.max(...rows.map(({ figures }) => figures.length))
   console.log(`\n${machine.cpu}, ${machine.cores} cores, Bun ${machine.bun}, ${machine.commit.slice(0, 12)}`)
-  console.log(quick ? 'QUICK: short runs that show that it works, not how fast it is.\n' : `Medians of ${runs} alternating runs.\n`)
-  for (const line of table) console.log(line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd())
+  console.log(
+    quick
+      ? 'QUICK: short runs that show that it works, not how fast it is.\n'
+      : `Medians of ${runs} alternating runs.\n`,
+  )
+  for (const line of table)
+    console.log(
+      line
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
   console.log()
   for (const { scenario, figure, limit } of rows) console.log(`${scenario}: ${figure}; limit: ${limit}`)
   for (const failure of failures) console.log(`NOT MEASURED: ${failure}`)

@@ -1,18 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { registerUser, users } from '#modules/users'
-import { openBroker } from '#platform/messaging/kafka'
-import { hostModule } from '#platform/module'
-import { openPostgres } from '#platform/postgres'
-import { openRedis } from '#platform/redis'
-import { brokerSettings } from '../../src/config.ts'
 import { asOwner } from './environment.ts'
 import { type Bench, type Scenario, alternate } from './scenario.ts'
+import { constantHash, hostUsers } from './users-module.ts'
 
 const clients = 32
-
-const constantHash = `$argon2id$v=19$m=19456,t=2,p=1$${'s'.repeat(43)}$${'h'.repeat(43)}`
 
 /** The same rows as a registration's, each value made up by Postgres. */
 const fourRoundTrips = `\\set shard random(0, 11)
@@ -57,30 +50,6 @@ export const registrations = async (register: () => Promise<unknown>, seconds: n
   return count / ((performance.now() - startedAt) / 1_000)
 }
 
-export const openUsers = ({ config, log }: Bench) => {
-  const { USERS_DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize } = config
-  const postgres = openPostgres({ url, name: 'bench-write', poolSize, log })
-  const redis = openRedis({ url: config.REDIS_URL, name: 'bench', log })
-  const broker = openBroker({ ...brokerSettings(config), clientId: 'bench', log })
-  // It is never started: no relay takes the rows away while they are counted.
-  const hosted = hostModule({ definition: users, postgres, broker, redis, log, owner: Bun.randomUUIDv7() })
-  const stubs = {
-    passwords: { hash: () => Promise.resolve(constantHash), verify: () => Promise.resolve(false) },
-    signInFailures: { lockedSeconds: () => Promise.resolve(0), failed: async () => {}, forget: async () => {} },
-  }
-  return {
-    register: () => {
-      const id = Bun.randomUUIDv7()
-      const context = { ...hosted.context({ correlationId: id, causationId: id }), ...stubs }
-      return registerUser(context, { name: 'Ada Lovelace', email: `${id}@example.com`, password: 'unused' })
-    },
-    close: async () => {
-      await postgres.close()
-      redis.close()
-    },
-  }
-}
-
 const empty = (bench: Bench) => asOwner(bench, 'truncate users.users, users.outbox; checkpoint')
 
 export const write: Scenario = {
@@ -90,7 +59,8 @@ export const write: Scenario = {
     const folder = await mkdtemp(join(tmpdir(), 'bulkhead-bench-'))
     const script = join(folder, 'four-round-trips.sql')
     await Bun.write(script, fourRoundTrips)
-    const { register, close } = openUsers(bench)
+    // It is never started: no relay takes the rows away.
+    const { register, close } = hostUsers(bench)
     const limit = async (seconds: number) => {
       await empty(bench)
       return pgbench(bench, script, seconds)

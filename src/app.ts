@@ -1,4 +1,4 @@
-import { createBff, maxBodyBytes } from './bff/bff.ts'
+import { createBff } from './bff/bff.ts'
 import { createTokens } from './bff/identity.ts'
 import { type Config, brokerSettings } from './config.ts'
 import { orders } from '#modules/orders'
@@ -88,7 +88,8 @@ export const createApp = (config: Config, log: Log) => {
         port: config.PORT,
         hostname: config.HOST,
         fetch: bff.fetch,
-        maxRequestBodySize: maxBodyBytes * 2,
+        // The BFF reads no further than its own limit and answers with a problem; the server's answer would have no body.
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         idleTimeout: 30,
       }),
     stop: async () => {

@@ -3,6 +3,7 @@ import { DomainError } from '#platform/errors'
 import type { Log } from '#platform/log'
 import type { HostedModule } from '#platform/module'
 import { bodyLimit } from 'hono/body-limit'
+import { HTTPException } from 'hono/http-exception'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
@@ -33,8 +34,8 @@ export type BffOptions = {
 
 type UsersTrace = Parameters<HostedModule<'users'>['context']>[0]
 
-/** Bodies larger than this are refused; the server's own limit stands a little above it. */
-export const maxBodyBytes = 100_000
+/** Bodies larger than this are refused before they are read. */
+const maxBodyBytes = 100_000
 
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
@@ -70,6 +71,9 @@ export const createBff = (options: BffOptions) => {
     await awaitConsistencyOf(c, options)
     const call = c.get('call')
     const response = await graphql(c.req.raw, { call, options })
+    // Yoga refuses a media type without a word.
+    if (response.status === 406 || response.status === 415)
+      throw new HTTPException(response.status, { message: response.statusText })
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })

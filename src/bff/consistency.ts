@@ -12,8 +12,8 @@ const part = /^([a-z-]{1,40})\/([a-z-]{1,40})\/([0-9a-f-]{36})\/(\d{1,15})$/
 
 /** @throws DomainError `bad-consistency-token` */
 export const decodeConsistency = (token: string): SnapshotVersion[] => {
+  if (token === '') return []
   const text = Buffer.from(token, 'base64url').toString('utf8')
-  if (text === '') return []
   return text.split(',', 20).map((item) => {
     const [, module = '', thing = '', id = '', version = ''] = part.exec(item) ?? []
     if (!module)

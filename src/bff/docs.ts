@@ -19,10 +19,10 @@ const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinki
 
 const policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 
-const assets: Record<string, string> = {
-  'swagger-ui.css': 'text/css; charset=utf-8',
-  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
-}
+const assets = new Map([
+  ['swagger-ui.css', 'text/css; charset=utf-8'],
+  ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
+])
 
 /** The API page, with its script served from here. */
 export const docsRoutes = () =>
@@ -31,7 +31,7 @@ export const docsRoutes = () =>
     .get('/docs/start.js', (c) => c.body(start, 200, { 'content-type': 'text/javascript; charset=utf-8' }))
     .get('/docs/:asset', async (c) => {
       const name = c.req.param('asset')
-      const type = assets[name]
+      const type = assets.get(name)
       if (!type) return c.notFound()
       const file = Bun.file(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))
       return c.body(await file.arrayBuffer(), 200, { 'content-type': type, 'cache-control': 'public, max-age=86400' })

@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import { InvalidInputError } from './problems.ts'
 
-const printable = /^\P{Cc}*$/u
+/** No control characters, since Postgres takes no NUL, and no half of a surrogate pair, since UTF-8 has no form for it. */
+const printable = /^[^\p{Cc}\p{Cs}]*$/u
 
 export const userName = z
   .string()
@@ -22,7 +23,10 @@ export const newPassword = z
 export const registerUserInput = z.object({ name: userName, email, password: newPassword }).openapi('RegisterUser')
 
 export const createSessionInput = z
-  .object({ email: z.string().min(1).max(254), password: z.string().min(1).max(128) })
+  .object({
+    email: z.string().min(1).max(254).regex(printable, 'must not contain control characters'),
+    password: z.string().min(1).max(128),
+  })
   .openapi('CreateSession')
 
 export const renameUserInput = z.object({ name: userName }).openapi('RenameUser')

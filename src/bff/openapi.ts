@@ -24,6 +24,7 @@ const descriptions: Record<number, string> = {
   404: 'Not there, or not yours',
   409: 'Conflicts with the present state',
   413: 'The body is too large',
+  415: 'The body is not application/json',
   429: 'Too many attempts; Retry-After says when to come back',
   503: 'Not available now; Retry-After says when to come back',
 }
@@ -44,7 +45,8 @@ export const jsonBody = <Schema extends z.ZodType>(schema: Schema) => ({
   body: { required: true, content: { 'application/json': { schema } } },
 })
 
-const commandHeaders = z.object({
+/** The headers that every command answers with. */
+export const commandHeaders = z.object({
   'Consistency-Token': z
     .string()
     .openapi({ description: 'Send it back with a GET to read no older state than this change' }),
@@ -61,6 +63,7 @@ export const changed = <Schema extends z.ZodType>(description: string, schema: S
 export const idParameter = z.object({
   id: z
     .uuid('must be a UUID')
+    .toLowerCase()
     .openapi({ param: { name: 'id', in: 'path' }, example: '0198c0de-0000-7000-8000-000000000001' }),
 })
 

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { signIn, signOut } from '#modules/users'
 import type { BffOptions } from './bff.ts'
 import { createSessionInput } from './inputs.ts'
-import { bearer, changed, createRouter, jsonBody, problems, withConsistency } from './openapi.ts'
+import { bearer, changed, commandHeaders, createRouter, jsonBody, problems, withConsistency } from './openapi.ts'
 import type { Call } from './call.ts'
 import { noteUser } from './users.ts'
 
@@ -18,7 +18,7 @@ const create = createRoute({
   tags,
   summary: 'Sign in',
   request: jsonBody(createSessionInput),
-  responses: { 201: changed('Signed in', session), ...problems(400, 401, 413, 429) },
+  responses: { 201: changed('Signed in', session), ...problems(400, 401, 413, 415, 429) },
 })
 
 const end = createRoute({
@@ -27,7 +27,7 @@ const end = createRoute({
   tags,
   summary: 'Sign out: the token is dead',
   security: bearer,
-  responses: { 204: { description: 'Signed out' }, ...problems(401) },
+  responses: { 204: { description: 'Signed out', headers: commandHeaders }, ...problems(401) },
 })
 
 /** Checks the credentials and issues a token. @throws DomainError `bad-credentials`, `too-many-attempts` */
@@ -53,6 +53,8 @@ export const sessionRoutes = (options: BffOptions) =>
       const call = c.get('call')
       const { tokenId, userId, expiresAt } = await call.signedIn()
       await signOut(call.users, { tokenId, userId, expiresAt })
+      // The user is as it was: any version will do for a later read.
+      noteUser(call, { id: userId, version: 0 })
       withConsistency(c)
       return c.body(null, 204)
     })

@@ -1,11 +1,12 @@
-import { createRoute } from '@hono/zod-openapi'
+import { createRoute, z } from '@hono/zod-openapi'
 import { type UserSnapshot, closeUser, getUser, registerUser, renameUser, userSnapshot } from '#modules/users'
 import { DomainError } from '#platform/errors'
 import { registerUserInput, renameUserInput } from './inputs.ts'
 import { bearer, changed, createRouter, idParameter, jsonBody, problems, withConsistency } from './openapi.ts'
 import { type Call, mayActFor } from './call.ts'
 
-const user = userSnapshot.openapi('User')
+// Made here, since only schemas that are made after the import of zod-openapi can be named for the document.
+const user = z.object(userSnapshot.shape).openapi('User')
 
 const notFound = () => new DomainError('user-not-found', 'User not found')
 
@@ -17,7 +18,7 @@ const register = createRoute({
   tags,
   summary: 'Register',
   request: jsonBody(registerUserInput),
-  responses: { 201: changed('Registered; Location is the new user', user), ...problems(400, 409, 413) },
+  responses: { 201: changed('Registered; Location is the new user', user), ...problems(400, 409, 413, 415) },
 })
 
 const read = createRoute({
@@ -40,7 +41,7 @@ const renaming = createRoute({
   summary: 'Rename a user',
   security: bearer,
   request: { params: idParameter, ...jsonBody(renameUserInput) },
-  responses: { 200: changed('Renamed', user), ...problems(400, 401, 404, 409, 413) },
+  responses: { 200: changed('Renamed', user), ...problems(400, 401, 404, 409, 413, 415) },
 })
 
 const closing = createRoute({

@@ -81,12 +81,16 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
     let reserved: ReservedSql | undefined
     let opening: Promise<ReservedSql> | undefined
     const finishing: Finish[] = []
-    const open = () =>
-      (opening ??= pool.reserve().then((connection) => {
+    let ended = false
+    // A statement that nobody awaited would otherwise run on its own behind the commit, or leak a reservation.
+    const open = () => {
+      if (ended) return Promise.reject(new Error('The transaction has ended: every statement in it must be awaited.'))
+      return (opening ??= pool.reserve().then((connection) => {
         reserved = connection
         connection.unsafe('begin').catch(() => undefined)
         return connection
       }))
+    }
     const run: Run = async (text, parameters) => runOn(await open())(text, parameters)
     try {
       const result = await work({
@@ -94,10 +98,13 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
         run,
         finishWith: (statement) => void finishing.push(statement),
       })
-      if (finishing.length > 0 || opening) await commit(await open(), finishing)
+      const connection = finishing.length > 0 || opening ? await open() : undefined
+      ended = true
+      if (connection) await commit(connection, finishing)
       return result
     } catch (error) {
-      await reserved?.unsafe('rollback').catch(() => undefined)
+      ended = true
+      await opening?.then((connection) => connection.unsafe('rollback')).catch(() => undefined)
       throw error
     } finally {
       reserved?.release()

@@ -21,7 +21,13 @@ export const testEnvironment = (): Promise<Environment> =>
 
 /** The whole process, in this one: real services, a port of its own. */
 export const startTestApp = async (overrides: Environment = {}) => {
-  const environment = { ...(await testEnvironment()), PORT: '0', HOST: '127.0.0.1', LOG_LEVEL: 'silent', ...overrides }
+  const environment: Environment = {
+    ...(await testEnvironment()),
+    PORT: '0',
+    HOST: '127.0.0.1',
+    LOG_LEVEL: 'silent',
+    ...overrides,
+  }
   const config = parseConfig(environment)
   const app = createApp(config, createLog({ level: config.LOG_LEVEL, readable: false }))
   const server = app.serve()

@@ -55,6 +55,8 @@ export const createGraphqlHandler = (yoga: Yoga) => {
       ...(operation.variables ? { variableValues: operation.variables } : {}),
       ...(operation.operationName === undefined ? {} : { operationName: operation.operationName }),
     })
+    // Nothing ran, since the variables do not fit: Yoga knows the status for that.
+    if (!('data' in result)) return throughYoga(request, body, context)
     return new Response(JSON.stringify(result), { headers: { 'content-type': 'application/json; charset=utf-8' } })
   }
 }

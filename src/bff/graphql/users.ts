@@ -75,9 +75,9 @@ builder.mutationFields((t) => ({
     type: User,
     args: { id: t.arg.id({ required: true }), name: t.arg.string({ required: true }) },
     resolve: async (_, { id, name }, { call }) => {
-      const input = parseInput(renameUserInput, { name })
-      await actingFor(call, parseId(id))
-      const user = await renameUser(call.users, { id, ...input })
+      const input = { id: parseId(id), ...parseInput(renameUserInput, { name }) }
+      await actingFor(call, input.id)
+      const user = await renameUser(call.users, input)
       noteUser(call, user)
       return user
     },
@@ -86,8 +86,9 @@ builder.mutationFields((t) => ({
     type: User,
     args: { id: t.arg.id({ required: true }) },
     resolve: async (_, { id }, { call }) => {
-      await actingFor(call, parseId(id))
-      const user = await closeUser(call.users, { id })
+      const input = { id: parseId(id) }
+      await actingFor(call, input.id)
+      const user = await closeUser(call.users, input)
       noteUser(call, user)
       return user
     },

@@ -119,7 +119,7 @@ const createTopics = async (admin: Admin, topics: TopicSettings[]): Promise<void
   const missing = topics.filter(({ name }) => !existing.has(name))
   if (missing.length === 0) return
   await admin.createTopics({
-    waitForLeaders: true,
+    waitForLeaders: false,
     topics: missing.map(({ name, partitions, replication, retentionMs }) => ({
       topic: name,
       numPartitions: partitions,
@@ -127,7 +127,30 @@ const createTopics = async (admin: Admin, topics: TopicSettings[]): Promise<void
       configEntries: [{ name: 'retention.ms', value: String(retentionMs) }],
     })),
   })
+  await leadersOf(
+    admin,
+    missing.map(({ name }) => name),
+  )
 }
+
+/** Waits up to about 10 s until every partition has a leader; kafkajs itself gives up on a topic that is not known yet. */
+const leadersOf = async (admin: Admin, topics: string[]): Promise<void> => {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const { topics: found } = await admin.fetchTopicMetadata({ topics })
+      const led = found.filter(
+        ({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0),
+      )
+      if (led.length === topics.length) return
+      if (attempt >= leaderTries) throw new Error('Some partitions have no leader.')
+    } catch (error) {
+      if (attempt >= leaderTries) throw error
+    }
+    await sleep(backoffMs(attempt, { firstMs: 20, maxMs: 500 }))
+  }
+}
+
+const leaderTries = 30
 
 const createProducer = (kafka: Kafka): Producer => {
   let current: Promise<KafkaProducer> | undefined

@@ -111,7 +111,11 @@ export const createRelay = (options: RelayOptions): Relay => {
         if (!(await sending)) break
         await marking
         marked = sent?.ids ?? []
-        if (sent) marking = mark(sent, leases)
+        if (sent) {
+          marking = mark(sent, leases)
+          // It is awaited a turn later; a rejection that nobody listens to before that would end the process.
+          marking.catch(() => undefined)
+        }
         sent = undefined
         if (next.ids.length === 0) {
           if (floor === '0' && marked.length === 0) break

@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
 import type { DeadLetters } from '#platform/messaging/dead-letter'
 import type { BffOptions } from './bff.ts'
+import type { Identity } from './identity.ts'
 import { bearer, createRouter, idParameter, problems } from './openapi.ts'
 import type { Call } from './call.ts'
 
@@ -55,11 +56,16 @@ const resolve = (verb: 'redrive' | 'skip', summary: string) =>
     },
   })
 
-/** @throws DomainError `unauthenticated`, `forbidden` */
-export const requireOperator = async (call: Call): Promise<string> => {
-  const { role, userId } = await call.signedIn()
+/** @throws DomainError `forbidden` */
+export const refuseCustomer = ({ role }: Identity): void => {
   if (role !== 'operator') throw new DomainError('forbidden', 'Only an operator may do this.')
-  return userId
+}
+
+/** The signed-in operator. @throws DomainError `unauthenticated`, `forbidden` */
+export const requireOperator = async (call: Call): Promise<Identity> => {
+  const identity = await call.signedIn()
+  refuseCustomer(identity)
+  return identity
 }
 
 export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
@@ -85,12 +91,12 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
       return c.json({ items: lists.flat() }, 200)
     })
     .openapi(resolve('redrive', 'Handle a parked message again'), async (c) => {
-      const by = await requireOperator(c.get('call'))
+      const { userId: by } = await requireOperator(c.get('call'))
       const { id } = c.req.valid('param')
       return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by)), 202)
     })
     .openapi(resolve('skip', 'Give a parked message up'), async (c) => {
-      const by = await requireOperator(c.get('call'))
+      const { userId: by } = await requireOperator(c.get('call'))
       const { id } = c.req.valid('param')
       return c.json(await answer(id, (deadLetters) => deadLetters.skip(id, by)), 202)
     })

@@ -24,6 +24,7 @@ create table idempotency_keys (
   status integer not null,
   body text not null,
   location text,
+  consistency text not null,
   created_at timestamptz not null default now(),
   constraint idempotency_keys_pkey primary key (user_id, route, key)
 );

@@ -20,13 +20,15 @@ export { startSettlement } from './commands/start-settlement.ts'
 export { getPayment } from './queries/get-payment.ts'
 export { getSettlement } from './queries/get-settlement.ts'
 
+export const paymentsTopics = [paymentEvents, paymentCommands, paymentTasks]
+
 type Outside = { provider: Outgoing; newId: () => string; now: () => Date }
 
 export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDefinition<'payments'> => {
   const provider = createProvider(outgoing)
   return {
     name: 'payments',
-    topics: [paymentEvents, paymentCommands, paymentTasks],
+    topics: paymentsTopics,
     snapshots: [paymentSnapshots, settlementSnapshots],
     consumers: ({ snapshots }) => [
       onOrderEvents({ newId, now }),

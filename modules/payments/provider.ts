@@ -34,7 +34,13 @@ const problem = z.object({ error: z.object({ code: z.string() }) })
 export const createProvider = (outgoing: Outgoing): Provider => ({
   charge: async ({ paymentId, token, amount, signal }) => {
     const body = { token, ...amount, reference: paymentId }
-    const result = await outgoing.call({ method: 'POST', path: '/charges', body, idempotencyKey: `charge:${paymentId}`, signal })
+    const result = await outgoing.call({
+      method: 'POST',
+      path: '/charges',
+      body,
+      idempotencyKey: `charge:${paymentId}`,
+      signal,
+    })
     if (result.kind !== 'answered') return { kind: 'again', reason: result.error.message }
     if (result.status >= 400) {
       const known = problem.safeParse(result.body)
@@ -54,7 +60,13 @@ export const createProvider = (outgoing: Outgoing): Provider => ({
   },
   refund: async ({ paymentId, chargeId, amount, signal }) => {
     const body = { charge: chargeId, amount, reference: paymentId }
-    const result = await outgoing.call({ method: 'POST', path: '/refunds', body, idempotencyKey: `refund:${paymentId}`, signal })
+    const result = await outgoing.call({
+      method: 'POST',
+      path: '/refunds',
+      body,
+      idempotencyKey: `refund:${paymentId}`,
+      signal,
+    })
     if (result.kind !== 'answered') return { kind: 'again', reason: result.error.message }
     if (result.status >= 400) return { kind: 'again', reason: `the provider refused the refund with ${result.status}` }
     return { kind: 'outcome', outcome: { refundId: refundAnswer.parse(result.body).id } }

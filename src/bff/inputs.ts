@@ -41,15 +41,26 @@ const quantity = z.int('must be a whole number').min(1, 'must be at least 1').ma
 export const skuParameter = z.object({ sku: sku.openapi({ param: { name: 'sku', in: 'path' } }) })
 
 export const putProductInput = z
-  .object({ name: userName, price: z.object({ amount: z.int().min(1), currency: z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters') }) })
+  .object({
+    name: userName,
+    price: z.object({
+      amount: z.int().min(1),
+      currency: z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters'),
+    }),
+  })
   .openapi('PutProduct')
 
-export const changeStockInput = z.object({ delta: z.int().min(-1_000_000_000).max(1_000_000_000) }).openapi('ChangeStock')
+export const changeStockInput = z
+  .object({ delta: z.int().min(-1_000_000_000).max(1_000_000_000) })
+  .openapi('ChangeStock')
 
 export const placeOrderInput = z
   .object({
     lines: z.array(z.object({ sku, quantity })).min(1, 'must name at least one product').max(100),
-    paymentToken: z.string().regex(/^[\w.-]{1,128}$/, 'must be a payment token').openapi({ example: 'tok_visa' }),
+    paymentToken: z
+      .string()
+      .regex(/^[\w.-]{1,128}$/, 'must be a payment token')
+      .openapi({ example: 'tok_visa' }),
   })
   .openapi('PlaceOrder')
 

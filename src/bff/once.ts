@@ -53,7 +53,10 @@ export const once = async <Context, Result>(c: HonoContext<Env>, options: Once<C
 
 const keyPattern = /^[\x21-\x7e]{1,255}$/
 
-const keyOf = (c: HonoContext<Env>, { identity, input }: Pick<Once<unknown, unknown>, 'identity' | 'input'>): IdempotencyKey | undefined => {
+const keyOf = (
+  c: HonoContext<Env>,
+  { identity, input }: Pick<Once<unknown, unknown>, 'identity' | 'input'>,
+): IdempotencyKey | undefined => {
   const key = c.req.header('idempotency-key')
   if (key === undefined) return undefined
   if (!keyPattern.test(key)) {
@@ -75,7 +78,12 @@ const toStored = ({ status, body, location = undefined, changed }: Answer): Stor
 const keepRefusal = async (module: Hosted<unknown>, key: IdempotencyKey, error: unknown): Promise<void> => {
   if (!(error instanceof DomainError)) return
   const { problem } = toFailure(error)
-  await module.keepRefusal(key, { status: problem.status, body: JSON.stringify(problem), location: null, consistency: '' })
+  await module.keepRefusal(key, {
+    status: problem.status,
+    body: JSON.stringify(problem),
+    location: null,
+    consistency: '',
+  })
 }
 
 const give = (c: HonoContext<Env>, { status, body, location, consistency }: StoredAnswer): Response => {

@@ -89,8 +89,13 @@ export const readOrder = (call: Call, id: string): Promise<OrderSnapshot> =>
   })
 
 /** A page of the orders that the signed-in user may see. @throws DomainError `unauthenticated` */
-export const readOrders = (call: Call, { limit, before }: { limit: number; before: string | undefined }): Promise<OrderPage> =>
-  call.query(({ role, userId }) => listOrders(call.orders, { userId: role === 'operator' ? undefined : userId, before, limit }))
+export const readOrders = (
+  call: Call,
+  { limit, before }: { limit: number; before: string | undefined },
+): Promise<OrderPage> =>
+  call.query(({ role, userId }) =>
+    listOrders(call.orders, { userId: role === 'operator' ? undefined : userId, before, limit }),
+  )
 
 /** The identity that may change the order. @throws DomainError `unauthenticated`, `order-not-found` */
 export const actingForOrder = async (call: Call, id: string): Promise<Identity> => {

@@ -16,7 +16,10 @@ const list = createRoute({
   tags,
   summary: 'What is for sale',
   responses: {
-    200: { description: 'Every product', content: { 'application/json': { schema: z.object({ items: z.array(product) }) } } },
+    200: {
+      description: 'Every product',
+      content: { 'application/json': { schema: z.object({ items: z.array(product) }) } },
+    },
     ...problems(),
   },
 })

@@ -35,7 +35,14 @@ const read = createRoute({
 })
 
 /** A settlement as clients see it. */
-export const toSettlement = ({ id, status, from, to, tasks, totals }: SettlementSnapshot) => ({ id, status, from, to, tasks, totals })
+export const toSettlement = ({ id, status, from, to, tasks, totals }: SettlementSnapshot) => ({
+  id,
+  status,
+  from,
+  to,
+  tasks,
+  totals,
+})
 
 /** @throws DomainError `unauthenticated`, `forbidden`, `settlement-not-found` */
 export const readSettlement = (call: Call, id: string): Promise<SettlementSnapshot> =>

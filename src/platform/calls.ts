@@ -73,7 +73,7 @@ const finish = `delete from timers using json_to_recordset($1) as done(kind text
 
 /** Makes the calls that have fallen due, at most `parallel` at once; outcomes that arrive together share a transaction. */
 export const createCalls = <Source extends string>(options: CallsOptions<Source>): Worker => {
-  const { definitions, postgres, outbox, committed, log, claimMs = 30_000, parallel = 64, pollMs = 2_000 } = options
+  const { definitions, postgres, outbox, committed, log, claimMs = 30_000, parallel = 64, pollMs = 3_000 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
   const kinds = `{${[...byKind.keys()].join(',')}}`
   const stopping = new AbortController()

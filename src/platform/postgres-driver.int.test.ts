@@ -26,7 +26,8 @@ afterAll(async () => {
   await database.drop()
 })
 
-const marks = async () => (await control<{ mark: string }[]>`select mark from marks order by mark`).map(({ mark }) => mark)
+const marks = async () =>
+  (await control<{ mark: string }[]>`select mark from marks order by mark`).map(({ mark }) => mark)
 
 const backend = async (sql: Pick<Sql, 'unsafe'>): Promise<number> => {
   const [row] = await sql.unsafe<{ pid: number }[]>('select pg_backend_pid() as pid')
@@ -60,7 +61,8 @@ for (const max of [1, 2]) {
       await Promise.all(plain)
       await sql`insert into marks values ('later')`
       expect(await marks()).toEqual(['inside', 'later'])
-      const idle = await control`select from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()`
+      const idle =
+        await control`select from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()`
       expect(idle).toHaveLength(0)
       await sql.end({ timeout: 1 })
     })

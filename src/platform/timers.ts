@@ -101,7 +101,7 @@ export const toTimer = (row: SqlRow): Timer => ({
  * alone is postponed with back-off. A timer is taken by one process at a time.
  */
 export const createTimers = <Source extends string>(options: TimersOptions<Source>): Worker => {
-  const { definitions, postgres, outbox, committed, log, pollMs = 2_000, batchSize = 50 } = options
+  const { definitions, postgres, outbox, committed, log, pollMs = 3_000, batchSize = 50 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
   const kinds = `{${[...byKind.keys()].join(',')}}`
 

@@ -40,7 +40,8 @@ export const onPaymentEvents = (now: () => Date): ConsumerDefinition<'orders'> =
         if (settled === order) continue
         held.set(orderId, settled)
         changed.set(orderId, settled)
-        if (settled.status === 'confirmed') emitFor(message)(orderConfirmed(orderId, settled.version, { orderId, paymentId }))
+        if (settled.status === 'confirmed')
+          emitFor(message)(orderConfirmed(orderId, settled.version, { orderId, paymentId }))
         if (settled.status === 'cancelled') {
           ended.push(settled)
           emitFor(message)(cancelled(settled))

@@ -10,5 +10,8 @@ export const listOrders = async (
 ): Promise<OrderPage> => {
   const list = userId === undefined ? allOrders : ordersOf(userId)
   const stored = await snapshots.list('order', list, { before, limit: limit + 1 })
-  return { items: stored.slice(0, limit).map((text) => orderSnapshot.parse(JSON.parse(text))), more: stored.length > limit }
+  return {
+    items: stored.slice(0, limit).map((text) => orderSnapshot.parse(JSON.parse(text))),
+    more: stored.length > limit,
+  }
 }

@@ -94,18 +94,20 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     owner,
     ...(relayLeaseMs === undefined ? {} : { leaseMs: relayLeaseMs }),
   })
-  const wakeables: { wake(): void }[] = [relay]
-  const committed = () => {
-    for (const wakeable of wakeables) wakeable.wake()
+  // Any transaction may have set a call that is due at once.
+  const transaction: Postgres['transaction'] = async (work) => {
+    const result = await postgres.transaction(work)
+    if (definition.calls?.length) calls.wake()
+    return result
   }
-  const outbox = createOutbox({ source: name, postgres, newId, now, committed })
+  const parts = { postgres: { ...postgres, transaction }, log, committed: () => relay.wake() }
+  const outbox = createOutbox({ source: name, newId, now, ...parts })
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
   const consumers: Consumer[] = definition
     .consumers({ snapshots })
-    .map((consumer) => createConsumer({ module: name, definition: consumer, postgres, outbox, broker, log, committed }))
-  const timers = createTimers({ definitions: definition.timers ?? [], postgres, outbox, committed, log })
-  const calls = createCalls({ definitions: definition.calls ?? [], postgres, outbox, committed, log })
-  if (definition.calls?.length) wakeables.push(calls)
+    .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
+  const timers = createTimers({ definitions: definition.timers ?? [], outbox, ...parts })
+  const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0
 
   const silent = (at: number | undefined) => Date.now() - (at ?? startedAt) > silentMs

@@ -9,6 +9,7 @@ import {
   placeOrder,
 } from '#modules/orders'
 import { DomainError } from '#platform/errors'
+import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { type Call, mayActFor } from './call.ts'
 import type { Identity } from './identity.ts'
@@ -107,11 +108,21 @@ export const actingForOrder = async (call: Call, id: string): Promise<Identity> 
   return identity
 }
 
+const versionOf = ({ id, version }: OrderSnapshot): SnapshotVersion => ({
+  module: 'orders',
+  thing: 'order',
+  id,
+  version,
+})
+
+/** Records the version that a command made, for the Consistency-Token. */
+export const noteOrder = (call: Call, order: OrderSnapshot): void => void call.changed.push(versionOf(order))
+
 const answer = (snapshot: OrderSnapshot): Answer => ({
   status: 202,
   body: snapshot,
   location: `/orders/${snapshot.id}`,
-  changed: [{ module: 'orders', thing: 'order', id: snapshot.id, version: snapshot.version }],
+  changed: [versionOf(snapshot)],
 })
 
 export const orderRoutes = ({ modules }: BffOptions) => {

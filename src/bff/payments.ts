@@ -1,6 +1,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import { type PaymentSnapshot, getPayment, paymentSnapshot, refundPayment } from '#modules/payments'
 import { DomainError } from '#platform/errors'
+import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { type Call, mayActFor } from './call.ts'
 import { requireOperator } from './dead-letters.ts'
@@ -42,11 +43,28 @@ export const readPayment = (call: Call, id: string): Promise<PaymentSnapshot> =>
     return found
   })
 
+/** The payment, or null while its snapshot is not there yet, for a join from something that the caller may see. */
+export const findPayment = async (call: Call, id: string): Promise<PaymentSnapshot | null> =>
+  getPayment(call.payments, id).catch((error: unknown) => {
+    if (error instanceof DomainError) return null
+    throw error
+  })
+
+const versionOf = ({ id, version }: PaymentSnapshot): SnapshotVersion => ({
+  module: 'payments',
+  thing: 'payment',
+  id,
+  version,
+})
+
+/** Records the version that a command made, for the Consistency-Token. */
+export const notePayment = (call: Call, payment: PaymentSnapshot): void => void call.changed.push(versionOf(payment))
+
 const answer = (snapshot: PaymentSnapshot): Answer => ({
   status: 202,
   body: snapshot,
   location: `/payments/${snapshot.id}`,
-  changed: [{ module: 'payments', thing: 'payment', id: snapshot.id, version: snapshot.version }],
+  changed: [versionOf(snapshot)],
 })
 
 export const paymentRoutes = ({ modules }: BffOptions) =>

@@ -1,5 +1,6 @@
 import { createRoute } from '@hono/zod-openapi'
 import { type SettlementSnapshot, getSettlement, settlementSnapshot, startSettlement } from '#modules/payments'
+import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { type Call } from './call.ts'
 import { refuseCustomer, requireOperator } from './dead-letters.ts'
@@ -51,11 +52,22 @@ export const readSettlement = (call: Call, id: string): Promise<SettlementSnapsh
     return getSettlement(call.payments, id)
   })
 
+const versionOf = ({ id, version }: SettlementSnapshot): SnapshotVersion => ({
+  module: 'payments',
+  thing: 'settlement',
+  id,
+  version,
+})
+
+/** Records the version that a command made, for the Consistency-Token. */
+export const noteSettlement = (call: Call, settlement: SettlementSnapshot): void =>
+  void call.changed.push(versionOf(settlement))
+
 const answer = (snapshot: SettlementSnapshot): Answer => ({
   status: 202,
   body: toSettlement(snapshot),
   location: `/settlements/${snapshot.id}`,
-  changed: [{ module: 'payments', thing: 'settlement', id: snapshot.id, version: snapshot.version }],
+  changed: [versionOf(snapshot)],
 })
 
 export const settlementRoutes = ({ modules }: BffOptions) =>

@@ -55,6 +55,7 @@ const welcome = (environment: Environment, url: string): string => `
   Postgres   ${withoutPassword(environment['DATABASE_URL'])}
   broker     ${environment['KAFKA_BROKERS']}
   Redis      ${withoutPassword(environment['REDIS_URL'])}
+  provider   ${withoutPassword(environment['PAYMENT_PROVIDER_URL'])}
 
   Sign in as the operator:  ${environment['OPERATOR_EMAIL']}  ${environment['OPERATOR_PASSWORD']}
 

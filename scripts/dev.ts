@@ -1,7 +1,10 @@
 import { type FSWatcher, watch } from 'node:fs'
-import { parseMigrateConfig } from '../src/config.ts'
+import { createApp } from '../src/app.ts'
+import { parseConfig, parseMigrateConfig } from '../src/config.ts'
 import { StartError, messageOf } from '#platform/errors'
+import { createLog } from '#platform/log'
 import { migrate } from './migrate.ts'
+import { seed } from './seed.ts'
 import { type Environment, ServiceFailure, servicesDown, startServices } from './services/index.ts'
 
 const readyWithinMs = 30_000
@@ -24,6 +27,18 @@ const startServer = async (environment: Environment, url: string): Promise<Serve
       child.kill('SIGTERM')
       await child.exited
     },
+  }
+}
+
+/** Puts the products on sale that are not there yet. */
+const seedDevelopment = async (environment: Environment) => {
+  const app = createApp(parseConfig(environment), createLog({ level: 'error', readable: true }))
+  const id = Bun.randomUUIDv7()
+  try {
+    const created = await seed(app.faces.orders.context({ correlationId: id, causationId: id }))
+    if (created.length > 0) console.log(`seeded ${created.join(', ')}`)
+  } finally {
+    await app.stop()
   }
 }
 
@@ -99,6 +114,7 @@ const dev = async () => {
     const url = `http://${environment['HOST']}:${environment['PORT']}`
     const start = async () => {
       await migrate(parseMigrateConfig(environment), (line) => console.log(`migrated ${line}`))
+      await seedDevelopment(environment)
       server = await startServer(environment, url)
     }
     await start()

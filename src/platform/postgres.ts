@@ -18,7 +18,17 @@ export type Run = (text: string, parameters?: Value[]) => Promise<SqlRow[]>
 /** A last statement of a transaction: all of them travel in one packet with `commit`. */
 export type Finish = { text: string; parameters: Value[] }
 
-export type Transaction = { tx: Tx; run: Run; finishWith(statement: Finish): void }
+export type Transaction = {
+  tx: Tx
+  run: Run
+  finishWith(statement: Finish): void
+  /**
+   * Undoes what `work` wrote, and what it gave to `finishWith`, when it throws; the transaction goes on. The savepoint
+   * travels with the first statement of `work`, its release with the statement after: neither costs a round trip.
+   * @throws what `work` throws; a transient error when the transaction was lost with its connection.
+   */
+  savepoint<T>(work: () => Promise<T>): Promise<T>
+}
 
 export type Postgres = {
   /**
@@ -92,11 +102,27 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
       }))
     }
     const run: Run = async (text, parameters) => runOn(await open())(text, parameters)
+    const savepoint: Transaction['savepoint'] = async (work) => {
+      const connection = await open()
+      const before = finishing.length
+      const send = (statement: string) => connection.unsafe(statement)
+      send('savepoint part').catch(() => undefined)
+      try {
+        const result = await work()
+        send('release savepoint part').catch(() => undefined)
+        return result
+      } catch (error) {
+        finishing.length = before
+        await Promise.all([send('rollback to savepoint part'), send('release savepoint part')])
+        throw error
+      }
+    }
     try {
       const result = await work({
         tx: drizzleOn(open),
         run,
         finishWith: (statement) => void finishing.push(statement),
+        savepoint,
       })
       const connection = finishing.length > 0 || opening ? await open() : undefined
       ended = true

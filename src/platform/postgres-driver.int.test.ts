@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { type Socket, connect } from 'node:net'
 import postgres, { type Sql } from 'postgres'
 import { testDatabase } from '../test/database.ts'
 import { eventually } from '../test/eventually.ts'
@@ -55,7 +56,7 @@ for (const max of [1, 2]) {
       await control`truncate marks`
       const sql = open(max)
       for (let warm = 0; warm < max; warm += 1) await sql`select 1`
-      const plain = Array.from({ length: queued * max }, () => sql`select 1`)
+      const plain = Array.from({ length: queued * max }, () => outcome(sql`select 1`))
       await sql.begin((tx) => tx`insert into marks values ('inside')`)
       await Promise.all(plain)
       await sql`insert into marks values ('later')`
@@ -168,6 +169,25 @@ test('the first statement on a new connection is not answered with the error tha
   const reserved = await sql.reserve()
   await die(reserved)
   expect(await outcome(sql`select 1`)).toBe('answered')
+})
+
+test('a connection that closes with a statement still in its buffer connects again', async () => {
+  const { hostname, port } = new URL(database.ownerUrl)
+  const sockets: Socket[] = []
+  const socket = () =>
+    new Promise<Socket>((resolve) => {
+      const next = connect(Number(port), hostname, () => resolve(next))
+      sockets.push(next)
+    })
+  // The type of this option is missing in the driver.
+  const sql = postgres(database.ownerUrl, { max: 1, fetch_types: false, connect_timeout: 5, socket } as object)
+  opened.push(sql)
+  await sql`select 1`
+  const buffered = outcome(sql`select 2`)
+  await Promise.resolve().then(() => undefined)
+  sockets[0]?.destroy()
+  expect(await buffered).toBe('rejected')
+  expect(await outcome(sql`select 3`)).toBe('answered')
 })
 
 test('statements queued on a reserved connection are rejected when it dies, and do not hang', async () => {

@@ -127,7 +127,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     }
     const token = Bun.randomUUIDv7()
     if (!(await redis.set(rebuildKey, token, { ttlMs: rebuildTtlMs, onlyIfAbsent: true }))) return undefined
-    const count = await fill(progress, token)
+    const count = await fill(progress, token).catch(async (error: unknown) => {
+      // Nobody should have to wait until the guard of a rebuild that failed has expired.
+      await redis.extend(rebuildKey, token, 1).catch(() => undefined)
+      throw error
+    })
     if (count === undefined) return undefined
     const marker: Marker = { runId: server.runId, evictedKeys: server.evictedKeys }
     return (await redis.setIfGuarded(markerKey, JSON.stringify(marker), rebuildKey, token)) ? count : undefined

@@ -69,7 +69,8 @@ export const counterWriter = (postgres: Postgres, committed: () => void = () => 
   }
 }
 
-export const countersTable = 'create table counters (id text not null, version int not null, constraint counters_pkey primary key (id))'
+export const countersTable =
+  'create table counters (id text not null, version int not null, constraint counters_pkey primary key (id))'
 
 export const waiting = async (run: Run): Promise<number> => {
   const [row] = await run('select count(*)::int as waiting from orders.outbox')

@@ -45,7 +45,9 @@ test('the state and its messages are one commit, which wakes the relay once', as
     ['orders.counted.v1', 'a', '1', '{"count":1}'],
     ['payments.pay.v1', 'a', null, '{"amount":5}'],
   ])
-  const [written] = await schema.owner.run('select count(distinct xmin::text)::int as commits from (select xmin from orders.outbox union all select xmin from orders.counters) as row')
+  const [written] = await schema.owner.run(
+    'select count(distinct xmin::text)::int as commits from (select xmin from orders.outbox union all select xmin from orders.counters) as row',
+  )
   expect(written).toEqual({ commits: 1 })
   expect(woken).toBe(1)
 })
@@ -88,14 +90,18 @@ test('a message that the broker would refuse is refused before the commit', asyn
 test('the messages of one aggregate have the order of its changes, whoever writes and however long', async () => {
   await schema.owner.script(`insert into orders.counters values ('a', 0)`)
   const change = (writer: number) =>
-    outbox.transact(trace())(async (tx, emit) => {
-      await tx.execute(sql`select ${writer}::int`)
-      const [row] = (await tx.execute(sql`update counters set version = version + 1 where id = 'a' returning version`)) as unknown as [[number]]
-      const version = Number(row[0])
-      if (writer % 7 === 0) throw new Error('on purpose')
-      if (writer % 3 === 0) await tx.execute(sql`select pg_sleep(0.003)`)
-      emit(counted('a', version, { count: version }))
-    }).catch(() => undefined)
+    outbox
+      .transact(trace())(async (tx, emit) => {
+        await tx.execute(sql`select ${writer}::int`)
+        const [row] = (await tx.execute(
+          sql`update counters set version = version + 1 where id = 'a' returning version`,
+        )) as unknown as [[number]]
+        const version = Number(row[0])
+        if (writer % 7 === 0) throw new Error('on purpose')
+        if (writer % 3 === 0) await tx.execute(sql`select pg_sleep(0.003)`)
+        emit(counted('a', version, { count: version }))
+      })
+      .catch(() => undefined)
   await Promise.all(
     Array.from({ length: 20 }, async (_, writer) => {
       for (let round = 0; round < 5; round += 1) await change(writer * 5 + round)

@@ -20,7 +20,11 @@ test('a module emits its own events and the commands of others, and nothing else
   asOrders(counted('a', 1, { count: 'one' }))
   // @ts-expect-error an event without its sequence
   asOrders(counted('a', { count: 1 }))
-  expect(messages.slice(0, 3).map(({ type }) => type)).toEqual(['orders.counted.v1', 'payments.pay.v1', 'payments.pay.v1'])
+  expect(messages.slice(0, 3).map(({ type }) => type)).toEqual([
+    'orders.counted.v1',
+    'payments.pay.v1',
+    'payments.pay.v1',
+  ])
 })
 
 test('an event is keyed by its aggregate and numbered, a command has the key it is given and no number', () => {

@@ -104,7 +104,9 @@ test('the shards of a relay that died are taken over once its lease has run out,
   startRelay(log.producer(), { run: database.run })
   startRelay(log.producer())
   await shares([6, 6])
-  const before = await schema.owner.run('select shard, owner, epoch, expires_at from orders.relay_leases order by shard')
+  const before = await schema.owner.run(
+    'select shard, owner, epoch, expires_at from orders.relay_leases order by shard',
+  )
   database.cut()
   await shares([12])
   const taken = await schema.owner.run(

@@ -110,8 +110,11 @@ test('a message committed late, below ids that were sent already, is sent too', 
   const inserted = Promise.withResolvers<void>()
   const mayCommit = Promise.withResolvers<void>()
   const late = schema.open(1).transaction(async ({ run }) => {
-    await run(`insert into outbox (shard, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id, value)
-      values (0, $1, 'test', 'late', 'orders.counted.v1', 'orders', 'late', 1, '2026-01-01T00:00:00Z', 'c', 'c', '{}')`, [Bun.randomUUIDv7()])
+    await run(
+      `insert into outbox (shard, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id, value)
+      values (0, $1, 'test', 'late', 'orders.counted.v1', 'orders', 'late', 1, '2026-01-01T00:00:00Z', 'c', 'c', '{}')`,
+      [Bun.randomUUIDv7()],
+    )
     inserted.resolve()
     await mayCommit.promise
   })

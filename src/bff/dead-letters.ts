@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
+import { UndecodableError } from '#platform/messaging/cloud-event'
 import type { DeadLetters } from '#platform/messaging/dead-letter'
 import type { BffOptions } from './bff.ts'
 import { bearer, createRouter, idParameter, problems } from './openapi.ts'
@@ -62,6 +63,11 @@ export const requireOperator = async (call: Call): Promise<string> => {
   return userId
 }
 
+const refuseUndecodable = (error: unknown): never => {
+  if (error instanceof UndecodableError) throw new DomainError('undecodable', `${error.message} Skip the dead letter.`)
+  throw error
+}
+
 export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
   const hosted = Object.values(modules)
   const ownerOf = async (id: string) => {
@@ -87,7 +93,7 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
     .openapi(resolve('redrive', 'Handle a parked message again'), async (c) => {
       const by = await requireOperator(c.get('call'))
       const { id } = c.req.valid('param')
-      return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by)), 202)
+      return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by).catch(refuseUndecodable)), 202)
     })
     .openapi(resolve('skip', 'Give a parked message up'), async (c) => {
       const by = await requireOperator(c.get('call'))

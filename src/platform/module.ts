@@ -113,7 +113,11 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     notReady: async () => {
       const found: string[] = []
       await postgres.run('select 1').catch(() => found.push(`${name}: Postgres does not answer`))
-      if (silent(relay.lastWorkedAt())) found.push(`${name}: the relay has not worked for ${silentMs / 1_000} s`)
+      if (silent(relay.lastWorkedAt()))
+        found.push(`${name}: the relay has not reached its outbox for ${silentMs / 1_000} s`)
+      if (relay.failingSince() !== undefined && silent(relay.failingSince())) {
+        found.push(`${name}: the broker has taken no message for ${silentMs / 1_000} s`)
+      }
       for (const consumer of consumers) {
         if (silent(consumer.lastFetchAt()))
           found.push(`${consumer.name}: nothing was fetched for ${silentMs / 1_000} s`)

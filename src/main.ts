@@ -1,6 +1,6 @@
 import { createApp } from './app.ts'
 import { parseConfig } from './config.ts'
-import { StartError } from '#platform/errors'
+import { StartError, UnavailableError } from '#platform/errors'
 import { stopOnSignals } from '#platform/lifecycle'
 import { createLog } from '#platform/log'
 
@@ -15,6 +15,6 @@ const start = async () => {
 }
 
 start().catch((error: unknown) => {
-  console.error(error instanceof StartError ? error.message : error)
+  console.error(error instanceof StartError || error instanceof UnavailableError ? error.message : error)
   process.exit(1)
 })

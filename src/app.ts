@@ -82,6 +82,8 @@ export const createApp = (config: Config, log: Log) => {
     notReady,
     /** Resolves when Redis answers; the databases and the broker are reached when they are first needed. */
     connected: () => redis.connected(5_000),
+    /** What must hold before anything is served. @throws StartError saying what to do */
+    check: () => Promise.all(modules.map((module) => module.check())),
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */
     serve: () => serve(config, bff.fetch),

@@ -8,6 +8,7 @@ const start = async () => {
   const config = parseConfig(process.env)
   const log = createLog({ level: config.LOG_LEVEL, readable: config.NODE_ENV === 'development' })
   const app = createApp(config, log)
+  await app.check()
   const server = app.serve()
   stopOnSignals({ log, timeoutMs: 10_000, steps: [() => server.stop(), app.stop] })
   await app.start()

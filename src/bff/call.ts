@@ -27,7 +27,7 @@ export type Call = {
 export type Env = { Variables: { call: Call } }
 
 /** Correlation ids that a client may choose: they travel in headers and logs. */
-const correlationPattern = /^[\w.:-]{1,128}$/
+const correlationPattern = /^[\x21-\x7e]{1,128}$/
 
 export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions): Call => {
   const given = c.req.header('correlation-id')
@@ -80,6 +80,8 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
 export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOptions): Promise<void> => {
   const token = c.req.header('consistency-token')
   if (token === undefined) return
+  // Who may not read is told so before anything is waited for.
+  await c.get('call').signedIn()
   await awaitConsistency(token, (module) => (module === 'users' ? modules.users.snapshots : undefined))
 }
 

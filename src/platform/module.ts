@@ -38,7 +38,9 @@ export type HostedModule<Name extends string> = {
   context(trace: Trace): ModuleContext<Name>
   snapshots: Snapshots
   deadLetters: DeadLetters
-  /** Checks the schema, then starts relay, consumers and the watch over Redis. @throws StartError */
+  /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
+  check(): Promise<void>
+  /** Starts relay, consumers and the watch over Redis. */
   start(): Promise<void>
   /** Ends consumption, relays what the outbox holds, gives the leases up. The connections are the caller's. */
   stop(): Promise<void>
@@ -94,11 +96,13 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   return {
     name,
     snapshots,
-    deadLetters: createDeadLetters(postgres, consumers),
+    deadLetters: createDeadLetters(postgres, consumers, relay.wake),
     context: (trace) => ({ transact: outbox.transact(trace), read: postgres.read, snapshots, newId, now }),
-    start: async () => {
+    check: async () => {
       await checkSchemaVersion(name, postgres)
       await checkIsolation(name, postgres)
+    },
+    start: async () => {
       startedAt = Date.now()
       relay.start()
       snapshots.watch()

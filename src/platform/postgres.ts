@@ -134,6 +134,7 @@ const commit = async (connection: ReservedSql, finish: Finish | undefined): Prom
   const [lastOutcome, commitOutcome] = await Promise.allSettled([last, committing])
   if (lastOutcome.status === 'rejected' && !isTransient(lastOutcome.reason)) throw lastOutcome.reason
   if (commitOutcome.status === 'rejected') {
+    if (!isTransient(commitOutcome.reason)) throw commitOutcome.reason
     throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', {
       cause: commitOutcome.reason,
     })

@@ -90,10 +90,17 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     )
   }
 
-  const flag: Snapshots['flag'] = async (thing, id, until) => {
-    const ttlMs = until.getTime() - Date.now()
-    if (ttlMs > 0) await redis.set(snapshotKey(module, thing, id), '1', { ttlMs })
+  const setFlags = async (thing: string, flags: { id: string; until: Date }[]) => {
+    const now = Date.now()
+    const entries = flags.map(({ id, until }) => ({
+      key: snapshotKey(module, thing, id),
+      value: '1',
+      ttlMs: until.getTime() - now,
+    }))
+    await redis.setAll(entries.filter(({ ttlMs }) => ttlMs > 0))
   }
+
+  const flag: Snapshots['flag'] = (thing, id, until) => setFlags(thing, [{ id, until }])
 
   const valid = (stored: string | null | undefined): boolean => {
     const server = redis.server()
@@ -114,7 +121,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
         if (page.length < pageSize || after === undefined) break
         if (!(await redis.extend(rebuildKey, token, rebuildTtlMs))) return undefined
       }
-      for (const { id, until } of (await source.flags?.(read, new Date())) ?? []) await flag(source.thing, id, until)
+      const flags = (await source.flags?.(read, new Date())) ?? []
+      for (let start = 0; start < flags.length; start += pageSize) {
+        await setFlags(source.thing, flags.slice(start, start + pageSize))
+        if (!(await redis.extend(rebuildKey, token, rebuildTtlMs))) return undefined
+      }
     }
     return count
   }
@@ -174,7 +185,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     read: async (thing, id) => {
       const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])
       if (stored !== null && stored !== undefined && valid(marker)) return stored
-      if (valid(marker)) return null
+      if (valid(marker)) {
+        // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.
+        if (!sourceOf(thing).flags) await redis.inspect()
+        if (valid(marker)) return null
+      }
       heal()
       throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
     },

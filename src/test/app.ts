@@ -30,6 +30,7 @@ export const startTestApp = async (overrides: Environment = {}) => {
   }
   const config = parseConfig(environment)
   const app = createApp(config, createLog({ level: config.LOG_LEVEL, readable: false }))
+  await app.check()
   const server = app.serve()
   await app.start()
   return {

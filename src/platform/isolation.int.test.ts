@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { testEnvironment } from '../test/app.ts'
 import { testDatabase } from '../test/database.ts'
+import { thrownBy } from '../test/thrown.ts'
 import { StartError } from './errors.ts'
 import { checkIsolation, isolationFindings } from './isolation.ts'
 import { type Postgres, openPostgres } from './postgres.ts'
@@ -198,7 +199,7 @@ for (const { what, plant, mend, finding } of breaches) {
     await owner.script(plant)
     try {
       expect((await isolationFindings(inside, module)).join('\n')).toContain(finding)
-      await expect(checkIsolation(inside, module)).rejects.toBeInstanceOf(StartError)
+      expect(await thrownBy(checkIsolation(inside, module))).toBeInstanceOf(StartError)
     } finally {
       await owner.script(mend)
     }

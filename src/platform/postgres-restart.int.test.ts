@@ -20,7 +20,11 @@ type Report = { committed: number; failed: number }
 /** The load, in a process of its own, so that an error that nobody catches ends that process and is seen. */
 const startLoad = (url: string) => {
   const entry = join(import.meta.dir, '../test/transaction-load.ts')
-  const child = Bun.spawn([process.execPath, entry, url, '16', '8'], { stdin: 'pipe', stdout: 'pipe', stderr: 'inherit' })
+  const child = Bun.spawn([process.execPath, entry, url, '16', '8'], {
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'inherit',
+  })
   const lines = linesOf(child.stdout)
   const next = async () => {
     const { value, done } = await lines.next()

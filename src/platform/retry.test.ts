@@ -1,12 +1,12 @@
 import { expect, test } from 'bun:test'
-import fc from 'fast-check'
+import { assert, integer, property } from 'fast-check'
 import { backoffMs, sleep } from './retry.ts'
 
 test('a wait doubles up to its limit and is drawn between half and all of it', () => {
-  const attempts = fc.integer({ min: 1, max: 10_000 })
-  const firsts = fc.integer({ min: 1, max: 10_000 })
-  fc.assert(
-    fc.property(attempts, firsts, firsts, (attempt, firstMs, more) => {
+  const attempts = integer({ min: 1, max: 10_000 })
+  const firsts = integer({ min: 1, max: 10_000 })
+  assert(
+    property(attempts, firsts, firsts, (attempt, firstMs, more) => {
       const maxMs = firstMs + more
       const ceiling = Math.min(maxMs, firstMs * 2 ** Math.min(attempt - 1, 40))
       const wait = backoffMs(attempt, { firstMs, maxMs })

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, 
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
 import { silent } from '../../test/messaging.ts'
-import { brokerLog, counterWriter, countersTable, sharesOf, upTo, waiting } from '../../test/outbox.ts'
+import { type Fate, brokerLog, counterWriter, countersTable, sharesOf, upTo, waiting } from '../../test/outbox.ts'
 import type { Run } from '../postgres.ts'
 import type { Producer } from './kafka.ts'
 import { type Relay, createRelay } from './relay.ts'
@@ -68,15 +68,15 @@ test('relays that come and go while writers write send every message, each key i
   const write = counterWriter(schema.postgres, () => {
     for (const relay of relays) relay.wake()
   })
-  let writing = true
+  const written = new AbortController()
   const writers = Promise.all(
     keys.map(async (key) => {
       for (let count = 0; count < 60; count += 1) await write(key)
     }),
-  ).finally(() => (writing = false))
+  ).finally(() => written.abort())
   startRelay(producer())
   startRelay(producer())
-  while (writing) {
+  while (!written.signal.aborted) {
     const coming = startRelay(producer())
     await eventually(async () => expect((await sharesOf(schema.owner.run)).length).toBeGreaterThanOrEqual(3), 20_000)
     await coming.stop()
@@ -134,7 +134,7 @@ test('a relay that stops finishes what it is sending and deletes it', async () =
   const [sending, maySend] = [gate(), gate()]
   await counterWriter(schema.postgres)('key-0', 3)
   const relay = startRelay(
-    log.producer(async () => {
+    log.producer(async (): Promise<Fate> => {
       sending.open()
       await maySend.opened
       return 'taken'
@@ -161,7 +161,7 @@ test('a relay that wakes up after its lease deletes nothing that its successor h
   await write('key-0', 30)
   const [stalls, wakes] = [gate(), gate()]
   let zombieSends = 0
-  const zombie = log.producer(async () => {
+  const zombie = log.producer(async (): Promise<Fate> => {
     zombieSends += 1
     stalls.open()
     await wakes.opened
@@ -172,7 +172,7 @@ test('a relay that wakes up after its lease deletes nothing that its successor h
   await shares([])
   await schema.owner.script('truncate orders.relay_members')
   const [holds, finishes] = [gate(), gate()]
-  const successor = log.producer(async () => {
+  const successor = log.producer(async (): Promise<Fate> => {
     holds.open()
     await finishes.opened
     return 'taken'

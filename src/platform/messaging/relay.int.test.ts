@@ -122,7 +122,7 @@ test('a message committed late, below ids that were sent already, is sent too', 
   await writeAll(write, 5)
   let sends = 0
   const relay = relayOn(
-    log.producer(async () => {
+    log.producer(async (): Promise<Fate> => {
       sends += 1
       if (sends === 4) {
         mayCommit.resolve()

@@ -27,7 +27,7 @@ export type Call = {
 export type Env = { Variables: { call: Call } }
 
 /** Correlation ids that a client may choose: they travel in headers and logs. */
-const correlationPattern = /^[\x21-\x7e]{1,128}$/
+const correlationPattern = /^[\w.:+/=-]{1,128}$/
 
 export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions): Call => {
   const given = c.req.header('correlation-id')

@@ -101,7 +101,7 @@ describe('a wrong variable is named in one line, without what it holds', () => {
     JWT_KEYS: [
       'hush',
       ':hush',
-      `${secret}`,
+      secret,
       'new:hush',
       `new:${secret},old:hush`,
       `new:${secret},`,

@@ -104,6 +104,10 @@ test('a redrive that fails again leaves the message parked and has no effect', a
 
 test('two redrives at once have one effect', async () => {
   const { id } = await parkOne()
+  // Connections that stand already, so that the three really meet.
+  await Promise.all(
+    [1, 2, 3].map(() => schema.postgres.transaction(({ run }) => run('select pg_sleep($1::float8)', [0.05]))),
+  )
   failing = false
   const outcomes = await Promise.allSettled([
     deadLetters.redrive(id, 'ada'),

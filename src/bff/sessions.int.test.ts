@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { SignJWT, UnsecuredJWT, decodeJwt } from 'jose'
 import { z } from 'zod'
 import { startTestApp } from '../test/app.ts'
@@ -6,6 +6,8 @@ import { consistency, createClient, freshEmail, refusal } from '../test/client.t
 import { eventually } from '../test/eventually.ts'
 import { openTestRedis } from '../test/redis.ts'
 import { createTokens } from './identity.ts'
+
+setDefaultTimeout(60_000)
 
 const app = await startTestApp()
 const client = createClient(app.url)

@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'bun:test'
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { eq } from 'drizzle-orm'
 import type { FailureLimit } from '#platform/failure-limit'
 import { createPasswords } from '#platform/passwords'
@@ -8,6 +8,8 @@ import type { Context } from '../context.ts'
 import { users } from '../schema.ts'
 import { emailKey } from '../user.ts'
 import { ensureOperator } from './ensure-operator.ts'
+
+setDefaultTimeout(60_000)
 
 const app = await startTestApp()
 const client = createClient(app.url)

@@ -15,18 +15,28 @@ type Server = { stop(): Promise<void> }
 /** Starts the process and resolves when it is ready; rejects when it ends or stays unready. */
 const startServer = async (environment: Environment, url: string): Promise<Server> => {
   const child = Bun.spawn([process.execPath, 'src/main.ts'], { env: environment, stdout: 'inherit', stderr: 'inherit' })
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await child.exited
+  }
   const deadline = performance.now() + readyWithinMs
   while (!(await isReady(url))) {
     if (child.exitCode !== null) throw new StartError('The process ended before it was ready; it said why above.')
-    if (performance.now() > deadline)
-      throw new StartError(`The process was not ready within ${readyWithinMs / 1_000} s: ask ${url}/readyz why.`)
+    if (performance.now() > deadline) {
+      await stop()
+      throw new StartError(`The process was not ready within ${readyWithinMs / 1_000} s; its log above may say why.`)
+    }
     await Bun.sleep(50)
   }
-  return {
-    stop: async () => {
-      child.kill('SIGTERM')
-      await child.exited
-    },
+  return { stop }
+}
+
+const isFree = (hostname: string, port: number): boolean => {
+  try {
+    Bun.listen({ hostname, port, socket: { data: () => undefined } }).stop(true)
+    return true
+  } catch {
+    return false
   }
 }
 
@@ -40,6 +50,16 @@ const seedDevelopment = async (environment: Environment) => {
   } finally {
     await app.stop()
   }
+}
+
+/** The port that was asked for, else the first free one from 3000 on. @throws StartError when the one asked for is taken */
+const choosePort = (host: string, asked: string | undefined): number => {
+  if (asked !== undefined) {
+    if (isFree(host, Number(asked))) return Number(asked)
+    throw new StartError(`Another program listens on ${host}:${asked}: stop it, or set PORT to a free port.`)
+  }
+  for (let port = 3000; port < 3100; port += 1) if (isFree(host, port)) return port
+  throw new StartError(`No port from 3000 to 3099 is free on ${host}: set PORT to a free one.`)
 }
 
 const isReady = (url: string): Promise<boolean> =>
@@ -104,14 +124,16 @@ const dev = async () => {
   })
   let server: Server | undefined
   try {
+    const host = process.env['HOST'] ?? '127.0.0.1'
+    const port = choosePort(host, process.env['PORT'])
     const environment: Environment = {
       NODE_ENV: 'development',
-      HOST: '127.0.0.1',
-      PORT: '3000',
       ...process.env,
       ...services,
+      HOST: host,
+      PORT: String(port),
     }
-    const url = `http://${environment['HOST']}:${environment['PORT']}`
+    const url = `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}`
     const start = async () => {
       await migrate(parseMigrateConfig(environment), (line) => console.log(`migrated ${line}`))
       await seedDevelopment(environment)

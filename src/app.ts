@@ -4,6 +4,7 @@ import { type Config, brokerSettings } from './config.ts'
 import { orders } from '#modules/orders'
 import { payments } from '#modules/payments'
 import { users } from '#modules/users'
+import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
 import type { Log } from '#platform/log'
 import { openBroker } from '#platform/messaging/kafka'
@@ -96,28 +97,41 @@ export const createApp = (config: Config, log: Log) => {
 
   return {
     hosted,
+    databases,
+    redis,
+    broker,
+    provider,
     /** The modules with the whole context that their commands and queries take. */
     faces,
     bff,
     notReady,
     /** Resolves when Redis answers; the databases and the broker are reached when they are first needed. */
     connected: () => redis.connected(5_000),
+    /** What must hold before anything is served. @throws StartError saying what to do */
+    check: () => Promise.all(modules.map((module) => module.check())),
     start: () => Promise.all(modules.map((module) => module.start())),
-    /** Serves until `stop`; the port is the server's own when 0 was asked for. */
-    serve: () =>
-      Bun.serve({
-        port: config.PORT,
-        hostname: config.HOST,
-        fetch: bff.fetch,
-        // The BFF reads no further than its own limit and answers with a problem; the server's answer would have no body.
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        idleTimeout: 30,
-      }),
+    /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */
+    serve: () => serve(config, bff.fetch),
     stop: async () => {
       await Promise.allSettled(modules.map((module) => module.stop()))
       await Promise.allSettled(Object.values(databases).map((database) => database.close()))
       redis.close()
     },
+  }
+}
+
+const serve = ({ PORT, HOST }: Config, fetch: (request: Request) => Response | Promise<Response>) => {
+  try {
+    // The BFF reads no further than its own limit and answers with a problem; the server's own answer would have no body.
+    return Bun.serve({
+      port: PORT,
+      hostname: HOST,
+      fetch,
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      idleTimeout: 30,
+    })
+  } catch (error) {
+    throw new StartError(`PORT ${PORT} cannot be served on ${HOST}: ${messageOf(error)}`, { cause: error })
   }
 }
 

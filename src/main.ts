@@ -1,6 +1,6 @@
 import { createApp } from './app.ts'
 import { parseConfig } from './config.ts'
-import { StartError } from '#platform/errors'
+import { StartError, UnavailableError } from '#platform/errors'
 import { stopOnSignals } from '#platform/lifecycle'
 import { createLog } from '#platform/log'
 
@@ -8,6 +8,7 @@ const start = async () => {
   const config = parseConfig(process.env)
   const log = createLog({ level: config.LOG_LEVEL, readable: config.NODE_ENV === 'development' })
   const app = createApp(config, log)
+  await app.check()
   const server = app.serve()
   stopOnSignals({ log, timeoutMs: 10_000, steps: [() => server.stop(), app.stop] })
   await app.start()
@@ -15,6 +16,6 @@ const start = async () => {
 }
 
 start().catch((error: unknown) => {
-  console.error(error instanceof StartError ? error.message : error)
+  console.error(error instanceof StartError || error instanceof UnavailableError ? error.message : error)
   process.exit(1)
 })

@@ -36,7 +36,7 @@ export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDef
       projectPayments(snapshots),
       sumSlices,
     ],
-    calls: [charge(provider, now), refund(provider, now)],
+    calls: [charge(provider, now), refund(provider)],
     timers: [onSettlementDeadline],
   }
 }

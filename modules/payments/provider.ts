@@ -3,7 +3,8 @@ import type { CallResult } from '#platform/calls'
 import type { Outgoing } from '#platform/outgoing'
 import type { Money } from '#platform/money'
 
-export type ChargeOutcome = { kind: 'captured'; chargeId: string } | { kind: 'declined'; reason: string }
+/** `at` is the provider's own time, so that a period holds the same movements here and there. */
+export type ChargeOutcome = { kind: 'captured'; chargeId: string; at: Date } | { kind: 'declined'; reason: string }
 
 /** The payment provider as this module sees it. Every request carries a key derived from the payment, so a repeat finds the first. */
 export type Provider = {
@@ -18,16 +19,17 @@ export type Provider = {
     chargeId: string
     amount: number
     signal: AbortSignal
-  }): Promise<CallResult<{ refundId: string }>>
+  }): Promise<CallResult<{ refundId: string; at: Date }>>
 }
 
 const chargeAnswer = z.object({
   id: z.string(),
+  createdAt: z.iso.datetime(),
   status: z.enum(['captured', 'declined']),
   declineCode: z.string().nullish(),
 })
 
-const refundAnswer = z.object({ id: z.string() })
+const refundAnswer = z.object({ id: z.string(), createdAt: z.iso.datetime() })
 
 const problem = z.object({ error: z.object({ code: z.string() }) })
 
@@ -43,18 +45,19 @@ export const createProvider = (outgoing: Outgoing): Provider => ({
     })
     if (result.kind !== 'answered') return { kind: 'again', reason: result.error.message }
     if (result.status >= 400) {
+      // Only a token that the provider does not know is its word against the charge; anything else may have had an effect.
       const known = problem.safeParse(result.body)
-      return {
-        kind: 'outcome',
-        outcome: { kind: 'declined', reason: known.success ? known.data.error.code : `status-${result.status}` },
+      if (known.success && known.data.error.code === 'unknown-token') {
+        return { kind: 'outcome', outcome: { kind: 'declined', reason: 'unknown-token' } }
       }
+      return { kind: 'again', reason: `the provider refused the charge with ${result.status}` }
     }
-    const { id, status, declineCode } = chargeAnswer.parse(result.body)
+    const { id, status, declineCode, createdAt } = chargeAnswer.parse(result.body)
     return {
       kind: 'outcome',
       outcome:
         status === 'captured'
-          ? { kind: 'captured', chargeId: id }
+          ? { kind: 'captured', chargeId: id, at: new Date(createdAt) }
           : { kind: 'declined', reason: declineCode ?? 'declined' },
     }
   },
@@ -69,6 +72,7 @@ export const createProvider = (outgoing: Outgoing): Provider => ({
     })
     if (result.kind !== 'answered') return { kind: 'again', reason: result.error.message }
     if (result.status >= 400) return { kind: 'again', reason: `the provider refused the refund with ${result.status}` }
-    return { kind: 'outcome', outcome: { refundId: refundAnswer.parse(result.body).id } }
+    const { id, createdAt } = refundAnswer.parse(result.body)
+    return { kind: 'outcome', outcome: { refundId: id, at: new Date(createdAt) } }
   },
 })

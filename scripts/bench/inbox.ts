@@ -16,6 +16,9 @@ const effects = pgTable('bench_effects', {
   amount: integer('amount').notNull(),
 })
 
+/** Nobody relays here: the handlers emit nothing. */
+const committed = () => {}
+
 const handleLimitMs = 120_000
 
 type Way = { name: 'each' | 'set' | 'one'; batchSize: number; count: number }
@@ -87,7 +90,6 @@ const consume = async (bench: Bench, postgres: Postgres, { name, batchSize, coun
   await producer.disconnect()
   const type = eventOn(topic)
   const { broker, rate } = watched(ourBroker(bench), count)
-  const committed = () => {}
   const outbox = createOutbox({ source: 'users', postgres, newId: Bun.randomUUIDv7, now: () => new Date(), committed })
   const definition = { topic: type.topic, handlers: [name === 'set' ? insertSet(type) : insertEach(type)] }
   const consumer = createConsumer({

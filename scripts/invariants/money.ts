@@ -8,8 +8,11 @@ const ever = 'from=1970-01-01T00%3A00%3A00Z&to=9999-01-01T00%3A00%3A00Z'
 
 const atProvider = async ({ provider }: Sources): Promise<Map<string, number>> => {
   const answer = await provider.call({ method: 'GET', path: `/ledger/totals?${ever}` })
-  if (answer.kind !== 'answered' || answer.status !== 200) throw new Error('The payment provider does not show its ledger.')
-  return new Map(totals.parse(answer.body).totals.map(({ currency, captured, refunded }) => [currency, captured - refunded]))
+  if (answer.kind !== 'answered' || answer.status !== 200)
+    throw new Error('The payment provider does not show its ledger.')
+  return new Map(
+    totals.parse(answer.body).totals.map(({ currency, captured, refunded }) => [currency, captured - refunded]),
+  )
 }
 
 const sums = async (postgres: Postgres, statement: string): Promise<Map<string, number>> =>
@@ -22,7 +25,10 @@ export const money: Invariant = {
     const [provider, own, confirmed] = await Promise.all([
       atProvider(sources),
       sums(payments, `select currency, sum(amount)::text as amount from payments where status = 'captured' group by 1`),
-      sums(orders, `select currency, sum(total_amount)::text as amount from orders where status = 'confirmed' group by 1`),
+      sums(
+        orders,
+        `select currency, sum(total_amount)::text as amount from orders where status = 'confirmed' group by 1`,
+      ),
     ])
     const currencies = new Set([...provider.keys(), ...own.keys(), ...confirmed.keys()])
     return [...currencies].flatMap((currency) => {

@@ -39,3 +39,21 @@ test('a holder that is killed holds no longer', async () => {
   expect(lock).toBeDefined()
   lock?.release()
 })
+
+test('a lock is held though nothing refers to it any more', async () => {
+  const script = `import { tryLock } from ${JSON.stringify(join(import.meta.dir, 'lock.ts'))}
+    const take = async () => tryLock(${JSON.stringify(name)}) !== undefined
+    if (await take()) {
+      for (let time = 0; time < 10; time += 1) {
+        await Bun.sleep(1)
+        Bun.gc(true)
+      }
+      console.log('collected')
+    }
+    setInterval(() => {}, 1000)`
+  const holder = Bun.spawn([process.execPath, '-e', script], { stdout: 'pipe' })
+  await holder.stdout.getReader().read()
+  expect(tryLock(name)).toBeUndefined()
+  holder.kill('SIGKILL')
+  await holder.exited
+})

@@ -7,6 +7,9 @@ import { bulkheadFolder } from './paths.ts'
 const folder = join(bulkheadFolder, 'locks')
 export const lockFile = (name: string) => join(folder, name)
 
+/** Bun closes a database that nothing refers to any more, and its lock would go with it. */
+const held = new Set<Database>()
+
 export type Lock = { release: () => void }
 
 /**
@@ -18,7 +21,12 @@ export const tryLock = (name: string): Lock | undefined => {
   const database = new Database(lockFile(name))
   try {
     database.run('begin exclusive')
-    return { release: () => database.close() }
+    held.add(database)
+    const release = () => {
+      held.delete(database)
+      database.close()
+    }
+    return { release }
   } catch (error) {
     database.close()
     if (error instanceof Error && 'code' in error && String(error.code).startsWith('SQLITE_BUSY')) return undefined

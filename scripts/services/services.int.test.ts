@@ -1,12 +1,14 @@
-import { afterAll, afterEach, expect, test } from 'bun:test'
+import { afterAll, afterEach, expect, setDefaultTimeout, test } from 'bun:test'
 import { RedisClient, SQL } from 'bun'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { servicesRemove, servicesDown, servicesStatus, servicesUp, startServices } from './index.ts'
 import { brokerIsReady } from './metadata-request.ts'
 import { pidFile, profileFolder } from './paths.ts'
 import { runningProcess } from './process.ts'
+
+setDefaultTimeout(60_000)
 
 // Services of its own, whatever the environment names.
 const env = {}
@@ -147,7 +149,8 @@ test('without Java, or with one too old, one line says what to install or set, a
   const bare = join(folder, 'bare')
   mkdirSync(bare)
   symlinkSync(Bun.which('sh') ?? '/bin/sh', join(bare, 'sh'))
-  const nothing = { JAVA_HOME: '', PATH: bare, DATABASE_URL: 'postgres://owner@elsewhere/app' }
+  const elsewhere = { DATABASE_URL: 'postgres://owner@elsewhere/app', REDIS_URL: 'redis://elsewhere' }
+  const nothing = { JAVA_HOME: '', PATH: bare, ...elsewhere }
   const without = upElsewhere(nothing)
   expect(await new Response(without.stderr).text()).toMatch(
     /^Java 17 or later is needed .*install.* or set KAFKA_BROKERS.*\n$/,
@@ -164,9 +167,10 @@ test('without Java, or with one too old, one line says what to install or set, a
 test('a server that ends at its start is named with its last words and its log', async () => {
   await servicesUp(profile, { env: { KAFKA_BROKERS: 'x:1', DATABASE_URL: 'postgres://x' } })
   await servicesDown(profile)
-  const aof = join(profileFolder(profile), 'redis', 'data', 'appendonly.aof')
-  if (!existsSync(aof)) return
-  writeFileSync(aof, 'this is no append-only file\n'.repeat(100))
+  const data = join(profileFolder(profile), 'redis', 'data')
+  const logs = [...new Bun.Glob('**/*.aof').scanSync(data)]
+  expect(logs).not.toEqual([])
+  for (const log of logs) writeFileSync(join(data, log), 'this is no append-only file\n'.repeat(100))
   const start = upElsewhere({ KAFKA_BROKERS: 'x:1', DATABASE_URL: 'postgres://x' })
   expect(await new Response(start.stderr).text()).toMatch(
     /^Redis ended at its start \(.*\); its log: .*redis\.log; or set REDIS_URL/,

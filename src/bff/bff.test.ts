@@ -1,48 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import type { Context as UsersContext } from '#modules/users'
-import type { Log } from '#platform/log'
-import type { Snapshots } from '#platform/snapshots'
-import { createBff } from './bff.ts'
-import { createTokens } from './identity.ts'
-
-const secret = 'column "password_hash" of relation users.users'
-
-type Logged = { fields: unknown; message: string }
-
-/** The faces on modules that are not there: every command fails, and every read with `readError`. */
-const createFaces = async (readError: Error = new Error(secret)) => {
-  const logged: Logged[] = []
-  const note = (fields: unknown, message = '') => void logged.push({ fields, message })
-  const log = { debug: note, info: note, warn: note, error: note, fatal: note } as unknown as Log
-  const snapshots = { read: () => Promise.reject(readError), has: () => true } as unknown as Snapshots
-  const context = {
-    transact: () => Promise.reject(new Error(secret)),
-    passwords: { hash: () => Promise.resolve('hash') },
-    snapshots,
-  } as unknown as UsersContext
-  const hosted = <Name extends string>(name: Name) => ({ name, snapshots, deadLetters: {} as never })
-  const tokens = createTokens({ keys: [{ kid: 'k', secret: 'a secret of at least thirty-two bytes' }], ttlSeconds: 60 })
-  const bff = createBff({
-    modules: {
-      users: { ...hosted('users'), context: () => context },
-      orders: hosted('orders'),
-      payments: hosted('payments'),
-    },
-    tokens,
-    log,
-    notReady: () => Promise.resolve(['users: Postgres does not answer']),
-    development: false,
-  })
-  const userId = '0198c0de-0000-7000-8000-000000000001'
-  const { token } = await tokens.issue({ userId, role: 'customer' })
-  const post = (path: string, body: unknown) =>
-    bff.request(path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'correlation-id': 'story-9' },
-      body: JSON.stringify(body),
-    })
-  return { bff, post, logged, userId, authorization: `Bearer ${token}` }
-}
+import { createFaces, secret } from '../test/faces.ts'
 
 const ada = { name: 'Ada', email: 'ada@example.com', password: 'correct horse battery staple' }
 

@@ -4,7 +4,7 @@ import type { SnapshotVersion } from '#platform/snapshots'
 import type { Context as OrdersContext } from '#modules/orders'
 import type { Context as PaymentsContext } from '#modules/payments'
 import { type Context as UsersContext, isSessionAlive } from '#modules/users'
-import { awaitConsistency, encodeConsistency } from './consistency.ts'
+import { awaitConsistency, decodeConsistency, encodeConsistency } from './consistency.ts'
 import type { BffOptions } from './bff.ts'
 import type { Identity } from './identity.ts'
 import { unauthenticated } from './problems.ts'
@@ -31,7 +31,7 @@ export type Call = {
 export type Env = { Variables: { call: Call } }
 
 /** Correlation ids that a client may choose: they travel in headers and logs. */
-const correlationPattern = /^[\w.:-]{1,128}$/
+const correlationPattern = /^[\w.:+/=-]{1,128}$/
 
 export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions): Call => {
   const given = c.req.header('correlation-id')
@@ -90,6 +90,8 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
 export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOptions): Promise<void> => {
   const token = c.req.header('consistency-token')
   if (token === undefined) return
+  // Who may not read is told so before anything is waited for; what is for sale anybody may read.
+  if (decodeConsistency(token).some(({ thing }) => thing !== 'product')) await c.get('call').signedIn()
   await awaitConsistency(token, (name) => Object.values(modules).find((module) => module.name === name)?.snapshots)
 }
 

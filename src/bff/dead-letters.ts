@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
+import { UndecodableError } from '#platform/messaging/cloud-event'
 import type { DeadLetters } from '#platform/messaging/dead-letter'
 import type { BffOptions } from './bff.ts'
 import type { Identity } from './identity.ts'
@@ -68,6 +69,11 @@ export const requireOperator = async (call: Call): Promise<Identity> => {
   return identity
 }
 
+const refuseUndecodable = (error: unknown): never => {
+  if (error instanceof UndecodableError) throw new DomainError('undecodable', `${error.message} Skip the dead letter.`)
+  throw error
+}
+
 export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
   const hosted = Object.values(modules)
   const ownerOf = async (id: string) => {
@@ -93,7 +99,7 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
     .openapi(resolve('redrive', 'Handle a parked message again'), async (c) => {
       const { userId: by } = await requireOperator(c.get('call'))
       const { id } = c.req.valid('param')
-      return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by)), 202)
+      return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by).catch(refuseUndecodable)), 202)
     })
     .openapi(resolve('skip', 'Give a parked message up'), async (c) => {
       const { userId: by } = await requireOperator(c.get('call'))

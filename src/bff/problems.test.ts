@@ -16,6 +16,7 @@ describe('an answer', () => {
     ['account-closed', 409, 'Account closed'],
     ['already-resolved', 409, 'Already resolved'],
     ['not-handled', 409, 'Not handled'],
+    ['undecodable', 409, 'Undecodable'],
     ['too-large', 413, 'Too large'],
     ['a-code-without-a-status', 422, 'Refused'],
   ]

@@ -54,6 +54,7 @@ const answers: Record<string, [ContentfulStatusCode, string]> = {
   'account-closed': [409, 'Account closed'],
   'already-resolved': [409, 'Already resolved'],
   'not-handled': [409, 'Not handled'],
+  undecodable: [409, 'Undecodable'],
   'too-large': [413, 'Too large'],
   'too-many-attempts': [429, 'Too many attempts'],
 }

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { SignJWT, UnsecuredJWT, decodeJwt } from 'jose'
 import { z } from 'zod'
 import { startTestApp } from '../test/app.ts'
@@ -6,6 +6,8 @@ import { consistency, createClient, freshEmail, refusal } from '../test/client.t
 import { eventually } from '../test/eventually.ts'
 import { openTestRedis } from '../test/redis.ts'
 import { createTokens } from './identity.ts'
+
+setDefaultTimeout(60_000)
 
 const app = await startTestApp()
 const client = createClient(app.url)
@@ -156,27 +158,28 @@ describe('signing out', () => {
   })
 })
 
-describe('a request is refused with 401 and how to sign in, when its token', async () => {
-  const { id, token, email } = await client.signUp()
-  const { iat: _, ...right } = decodeJwt(token)
-  const sign = (claims: object, header: { alg: string; kid: string }, key = secret) =>
-    new SignJWT({ ...right, ...claims }).setProtectedHeader(header).sign(new TextEncoder().encode(key))
-  const past = Math.floor(Date.now() / 1_000) - 1
-  const authorizations: Record<string, string | undefined> = {
-    'is not there': undefined,
-    'is empty': 'Bearer ',
-    'is no token': 'Bearer abc',
-    'comes by another scheme': `Basic ${btoa(`${email}:password`)}`,
-    'comes without a scheme': token,
-    'is signed with another secret': `Bearer ${await sign({}, { alg: 'HS256', kid }, 'x'.repeat(32))}`,
-    'names an unknown key': `Bearer ${await sign({}, { alg: 'HS256', kid: 'unknown' })}`,
-    'has expired': `Bearer ${await sign({ exp: past }, { alg: 'HS256', kid })}`,
-    'is not signed': `Bearer ${new UnsecuredJWT(right).encode()}`,
-  }
+const ada = await client.signUp()
+const { iat: _, ...right } = decodeJwt(ada.token)
+const sign = (claims: object, header: { alg: string; kid: string }, key = secret) =>
+  new SignJWT({ ...right, ...claims }).setProtectedHeader(header).sign(new TextEncoder().encode(key))
+
+const authorizations: Record<string, string | undefined> = {
+  'is not there': undefined,
+  'is empty': 'Bearer ',
+  'is no token': 'Bearer abc',
+  'comes by another scheme': `Basic ${btoa(`${ada.email}:${ada.password}`)}`,
+  'comes without a scheme': ada.token,
+  'is signed with another secret': `Bearer ${await sign({}, { alg: 'HS256', kid }, 'x'.repeat(32))}`,
+  'names an unknown key': `Bearer ${await sign({}, { alg: 'HS256', kid: 'unknown' })}`,
+  'has expired': `Bearer ${await sign({ exp: Math.floor(Date.now() / 1_000) - 1 }, { alg: 'HS256', kid })}`,
+  'is not signed': `Bearer ${new UnsecuredJWT(right).encode()}`,
+}
+
+describe('a request is refused with 401 and how to sign in, when its token', () => {
   for (const [name, authorization] of Object.entries(authorizations)) {
     test(name, async () => {
       const headers: Record<string, string> = authorization === undefined ? {} : { authorization }
-      const answer = await client.send('GET', `/users/${id}`, { headers })
+      const answer = await client.send('GET', `/users/${ada.id}`, { headers })
       expect(refusal(answer)).toEqual(unauthenticated)
       expect(answer.headers.get('www-authenticate')).toBe('Bearer')
     })
@@ -184,7 +187,7 @@ describe('a request is refused with 401 and how to sign in, when its token', asy
 
   test('but not when it is right', async () => {
     const signed = await sign({}, { alg: 'HS256', kid })
-    expect((await client.send('GET', `/users/${id}`, { token: signed })).status).toBe(200)
+    expect((await client.send('GET', `/users/${ada.id}`, { token: signed })).status).toBe(200)
   })
 })
 

@@ -162,15 +162,15 @@ test('a new name is checked like the first one', async () => {
   expect((await client.send('GET', `/users/${id}`, { token })).body).toEqual(user)
 })
 
-describe('a read with a Consistency-Token', () => {
-  /** Reads with a token of a version that does not exist yet, and makes that version only then. */
-  const readAhead = async <Read>({ id, token }: Account, read: (headers: Record<string, string>) => Promise<Read>) => {
-    const reading = read(waitingFor(id, 2))
-    const renamed = await client.send('PATCH', `/users/${id}`, { token, body: { name: 'Later' } })
-    expect(renamed.headers.get('consistency-token')).toBe(waitingFor(id, 2)['consistency-token'])
-    return reading
-  }
+/** Reads with a token of a version that does not exist yet, and makes that version only then. */
+const readAhead = async <Read>({ id, token }: Account, read: (headers: Record<string, string>) => Promise<Read>) => {
+  const reading = read(waitingFor(id, 2))
+  const renamed = await client.send('PATCH', `/users/${id}`, { token, body: { name: 'Later' } })
+  expect(renamed.headers.get('consistency-token')).toBe(waitingFor(id, 2)['consistency-token'])
+  return reading
+}
 
+describe('a read with a Consistency-Token', () => {
   test('answers with the change even when it comes after the read', async () => {
     const account = await client.signUp()
     const { id, token, user } = account
@@ -288,5 +288,5 @@ test('a user whose snapshot is wiped is unavailable or there, and never missing'
       expect(answer.body).toEqual(user)
     })
   }
-  expect([...seen].toSorted()).toEqual([200, 503])
+  expect(seen).toEqual(new Set([200, 503]))
 })

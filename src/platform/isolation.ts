@@ -15,6 +15,9 @@ const findings = `
   select format('the role is a member of %s', rolname) from pg_roles
     where rolname <> current_user and pg_has_role(current_user, oid, 'member')
   union all
+  select format('the role may create in the database %s, or temporary tables', current_database())
+    where has_database_privilege(current_user, current_database(), 'create, temporary')
+  union all
   select format('the role may create objects in the schema %s', nspname) from pg_namespace
     where nspname not like 'pg_temp%' and has_schema_privilege(current_user, oid, 'create')
   union all
@@ -23,7 +26,8 @@ const findings = `
   select format('the role has rights on the table %s.%s', nspname, relname)
     from pg_class join others on others.oid = relnamespace
     where relkind in ('r', 'p', 'v', 'm', 'f')
-      and has_table_privilege(current_user, pg_class.oid, 'select, insert, update, delete, truncate, references, trigger')
+      and (has_table_privilege(current_user, pg_class.oid, 'select, insert, update, delete, truncate, references, trigger')
+        or has_any_column_privilege(current_user, pg_class.oid, 'select, insert, update, references'))
   union all
   select format('the role may call the function %s.%s, granted to it', nspname, proname)
     from pg_proc join others on others.oid = pronamespace
@@ -34,14 +38,23 @@ const findings = `
     where relowner = (select oid from pg_roles where rolname = current_user)
   union all
   select format('the role %s has rights on the table %s.%s', pg_get_userbyid(grantee), nspname, relname)
-    from pg_class join own on own.oid = relnamespace cross join aclexplode(relacl)
-    where grantee <> relowner and grantee is distinct from (select oid from pg_roles where rolname = $1)
+    from pg_class join own on own.oid = relnamespace
+    cross join (
+      select oid as relation, relacl as acl from pg_class union all select attrelid, attacl from pg_attribute
+    ) as granted cross join aclexplode(acl)
+    where granted.relation = pg_class.oid and grantee <> relowner and grantee is distinct from (select oid from pg_roles where rolname = $1)
   union all
   select format('the foreign key %s on %s references %s', conname, conrelid::regclass, confrelid::regclass)
     from pg_constraint
     join pg_class source on source.oid = conrelid join pg_class target on target.oid = confrelid
     where contype = 'f' and source.relnamespace <> target.relnamespace
       and (select oid from own) in (source.relnamespace, target.relnamespace)
+  union all
+  select format('the table %s.%s inherits from %s.%s', child_schema.nspname, child.relname, parent_schema.nspname, parent.relname)
+    from pg_inherits
+    join pg_class child on child.oid = inhrelid join pg_namespace child_schema on child_schema.oid = child.relnamespace
+    join pg_class parent on parent.oid = inhparent join pg_namespace parent_schema on parent_schema.oid = parent.relnamespace
+    where child_schema.oid <> parent_schema.oid and (select oid from own) in (child_schema.oid, parent_schema.oid)
   union all
   select distinct format('the view %s reads %s', view.oid::regclass, used.oid::regclass)
     from pg_rewrite join pg_class view on view.oid = ev_class
@@ -57,7 +70,8 @@ const findings = `
     where (owner.nspname = $1 or mentioned.nspname = $1)
       and owner.nspname not in ('pg_catalog', 'information_schema')
       and mentioned.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-      and coalesce(pg_get_function_sqlbody(pg_proc.oid), prosrc) ~* format('\\m"?%s"?\\s*\\.', mentioned.nspname)
+      and (coalesce(pg_get_function_sqlbody(pg_proc.oid), prosrc) ~* format('\\m"?%s"?\\s*\\.', mentioned.nspname)
+        or array_to_string(proconfig, ' ') ~* format('search_path=.*\\m%s\\M', mentioned.nspname))
   union all
   select format('the trigger %s on %s calls a function of another schema', tgname, tgrelid::regclass)
     from pg_trigger join pg_class on pg_class.oid = tgrelid join pg_proc on pg_proc.oid = tgfoid

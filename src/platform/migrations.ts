@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { StartError, isTransient, messageOf } from './errors.ts'
+import { StartError, UnavailableError, isTransient, messageOf } from './errors.ts'
 import { type Postgres, openPostgres } from './postgres.ts'
 import { sleep } from './retry.ts'
 
@@ -116,7 +116,8 @@ export const checkSchemaVersion = async (module: string, postgres: Pick<Postgres
   const rows = await postgres
     .run('select name, checksum from schema_migrations order by name')
     .catch((error: unknown) => {
-      if (isTransient(error)) throw error
+      if (isTransient(error))
+        throw new UnavailableError(`The Postgres of ${module} does not answer: ${messageOf(error)}`, { cause: error })
       throw new StartError(
         `The schema ${module} is not there or not readable (${messageOf(error)}): run "bun run migrate" first.`,
       )

@@ -52,7 +52,11 @@ export type HostedModule<Name extends string> = {
   keepRefusal(key: IdempotencyKey, answer: StoredAnswer): Promise<void>
   snapshots: Snapshots
   deadLetters: DeadLetters
-  /** Checks the schema, then starts relay, consumers and the watch over Redis. @throws StartError */
+  /** The consumers by their names, each with its topic. */
+  consumers: { name: string; topic: string }[]
+  /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
+  check(): Promise<void>
+  /** Starts relay, consumers and the watch over Redis. */
   start(): Promise<void>
   /** Ends consumption, relays what the outbox holds, gives the leases up. The connections are the caller's. */
   stop(): Promise<void>
@@ -115,7 +119,8 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   return {
     name,
     snapshots,
-    deadLetters: createDeadLetters(postgres, consumers),
+    consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
+    deadLetters: createDeadLetters(postgres, consumers, relay.wake),
     context: (trace, keep) => ({
       trace,
       transact: outbox.transact(trace, keep),
@@ -129,9 +134,11 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
       const { text, parameters } = keepAnswer(key, answer)
       await postgres.run(`${text} on conflict do nothing`, parameters)
     },
-    start: async () => {
+    check: async () => {
       await checkSchemaVersion(name, postgres)
       await checkIsolation(name, postgres)
+    },
+    start: async () => {
       startedAt = Date.now()
       relay.start()
       snapshots.watch()
@@ -148,7 +155,11 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     notReady: async () => {
       const found: string[] = []
       await postgres.run('select 1').catch(() => found.push(`${name}: Postgres does not answer`))
-      if (silent(relay.lastWorkedAt())) found.push(`${name}: the relay has not worked for ${silentMs / 1_000} s`)
+      if (silent(relay.lastWorkedAt()))
+        found.push(`${name}: the relay has not reached its outbox for ${silentMs / 1_000} s`)
+      if (relay.failingSince() !== undefined && silent(relay.failingSince())) {
+        found.push(`${name}: the broker has taken no message for ${silentMs / 1_000} s`)
+      }
       for (const consumer of consumers) {
         if (silent(consumer.lastFetchAt()))
           found.push(`${consumer.name}: nothing was fetched for ${silentMs / 1_000} s`)

@@ -10,6 +10,9 @@ export type Passwords = {
 /** 19 MiB and two passes: the smaller of the two settings that the OWASP password storage guide gives for argon2id. */
 const argon2id = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
 
+/** A hash with the parameters of every other, of a password that nobody has. */
+const nobodysHash = await Bun.password.hash(crypto.randomUUID(), argon2id)
+
 /**
  * Hashes off the main thread, at most `parallel` at once, since each takes a core and 19 MiB.
  * @throws UnavailableError when more than `queue` others wait already.
@@ -32,11 +35,10 @@ export const createPasswords = ({ parallel = 2, queue = 256 } = {}): Passwords =
       else running -= 1
     }
   }
-  let nobody: Promise<string> | undefined
   return {
     hash: (password) => limited(() => Bun.password.hash(password, argon2id)),
     verify: async (password, hash) => {
-      const against = hash ?? (await (nobody ??= limited(() => Bun.password.hash(Bun.randomUUIDv7(), argon2id))))
+      const against = hash ?? nobodysHash
       const matches = await limited(() => Bun.password.verify(password, against))
       return matches && hash !== undefined
     },

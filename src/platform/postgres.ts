@@ -159,6 +159,7 @@ const commit = async (connection: ReservedSql, finishing: Finish[]): Promise<voi
   const failed = outcomes.find((outcome) => outcome.status === 'rejected')
   if (failed && !isTransient(failed.reason)) throw failed.reason
   if (commitOutcome.status === 'rejected') {
+    if (!isTransient(commitOutcome.reason)) throw commitOutcome.reason
     throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', {
       cause: commitOutcome.reason,
     })

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { UnavailableError, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Tx } from './postgres.ts'
@@ -45,6 +46,8 @@ export type Snapshots = {
   has(thing: string): boolean
   /** The version that the stored snapshot has; 0 when there is none. Does not ask whether Redis is complete. */
   version(thing: string, id: string): Promise<number>
+  /** One sentence for each snapshot in Redis that is missing or differs from the tables, at most a hundred. */
+  differences(): Promise<string[]>
   /**
    * Fills Redis from the tables, while others read and write; reads go on being answered if Redis was complete. Returns how
    * many snapshots were visited.
@@ -103,10 +106,17 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     )
   }
 
-  const flag: Snapshots['flag'] = async (thing, id, until) => {
-    const ttlMs = until.getTime() - Date.now()
-    if (ttlMs > 0) await redis.set(snapshotKey(module, thing, id), '1', { ttlMs })
+  const setFlags = async (thing: string, flags: { id: string; until: Date }[]) => {
+    const now = Date.now()
+    const entries = flags.map(({ id, until }) => ({
+      key: snapshotKey(module, thing, id),
+      value: '1',
+      ttlMs: until.getTime() - now,
+    }))
+    await redis.setAll(entries.filter(({ ttlMs }) => ttlMs > 0))
   }
+
+  const flag: Snapshots['flag'] = (thing, id, until) => setFlags(thing, [{ id, until }])
 
   const valid = (stored: string | null | undefined): boolean => {
     const server = redis.server()
@@ -127,7 +137,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
         if (page.length < pageSize || after === undefined) break
         if (!(await redis.extend(rebuildKey, token, rebuildTtlMs))) return undefined
       }
-      for (const { id, until } of (await source.flags?.(read, new Date())) ?? []) await flag(source.thing, id, until)
+      const flags = (await source.flags?.(read, new Date())) ?? []
+      for (let start = 0; start < flags.length; start += pageSize) {
+        await setFlags(source.thing, flags.slice(start, start + pageSize))
+        if (!(await redis.extend(rebuildKey, token, rebuildTtlMs))) return undefined
+      }
     }
     return count
   }
@@ -140,10 +154,37 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     }
     const token = Bun.randomUUIDv7()
     if (!(await redis.set(rebuildKey, token, { ttlMs: rebuildTtlMs, onlyIfAbsent: true }))) return undefined
-    const count = await fill(progress, token)
+    const count = await fill(progress, token).catch(async (error: unknown) => {
+      // Nobody should have to wait until the guard of a rebuild that failed has expired.
+      await redis.extend(rebuildKey, token, 1).catch(() => undefined)
+      throw error
+    })
     if (count === undefined) return undefined
     const marker: Marker = { runId: server.runId, evictedKeys: server.evictedKeys }
     return (await redis.setIfGuarded(markerKey, JSON.stringify(marker), rebuildKey, token)) ? count : undefined
+  }
+
+  const compare = async (source: SnapshotSource, page: Snapshot[]): Promise<string[]> => {
+    const stored = await redis.get(page.map(({ id }) => snapshotKey(module, source.thing, id)))
+    return page.flatMap((snapshot, index) => {
+      const held = stored[index]
+      if (held === null || held === undefined) return [`${source.thing} ${snapshot.id} is not in Redis`]
+      if (isDeepStrictEqual(JSON.parse(held), snapshot)) return []
+      return [`${source.thing} ${snapshot.id} is ${held} in Redis and ${JSON.stringify(snapshot)} in the tables`]
+    })
+  }
+
+  const differences: Snapshots['differences'] = async () => {
+    const found: string[] = []
+    for (const source of sources) {
+      for (let after: string | undefined; found.length < 100;) {
+        const page = await source.page(read, after, pageSize)
+        found.push(...(await compare(source, page)))
+        after = page.at(-1)?.id
+        if (page.length < pageSize || after === undefined) break
+      }
+    }
+    return found.slice(0, 100)
   }
 
   const rebuild: Snapshots['rebuild'] = async (progress) => {
@@ -185,7 +226,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     read: async (thing, id) => {
       const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])
       if (stored !== null && stored !== undefined && valid(marker)) return stored
-      if (valid(marker)) return null
+      if (valid(marker)) {
+        // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.
+        if (!sourceOf(thing).flags) await redis.inspect()
+        if (valid(marker)) return null
+      }
       heal()
       throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
     },
@@ -207,6 +252,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
       return stored ? (JSON.parse(stored) as Snapshot).version : 0
     },
     rebuild,
+    differences,
     complete,
     watch: () => {
       watching ??= (async () => {

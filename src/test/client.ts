@@ -61,6 +61,7 @@ export const createClient = (url: string) => {
     })
 
   const send = async (method: string, path: string, sent?: Sent): Promise<Answer> => {
+    const described = await (document ??= readDocument())
     const response = await raw(method, path, sent)
     const { status, headers } = response
     const text = await response.text()
@@ -70,8 +71,7 @@ export const createClient = (url: string) => {
       expect(headers.get('content-type')).toBe('application/problem+json')
       expect(problem.parse(body).status).toBe(status)
     }
-    document ??= readDocument()
-    expect(unfit(await document, { method, path, status, headers, body })).toEqual([])
+    expect(unfit(described, { method, path, status, headers, body })).toEqual([])
     return { status, headers, body }
   }
 

@@ -78,8 +78,8 @@ const misfits = (document: OpenapiDocument, { $ref, ...own }: Schema, value: unk
   if (own.type !== undefined && ![own.type].flat().some((type) => isOfType(type, value)))
     return [`${at} is not ${String(own.type)}`]
   if (own.enum && !own.enum.includes(value)) found.push(`${at} is not one of ${own.enum.join(', ')}`)
-  if (own.format === 'uuid' && !z.uuid().safeParse(value).success) found.push(`${at} is not a UUID`)
-  if (own.format === 'date-time' && !z.iso.datetime().safeParse(value).success) found.push(`${at} is not a time`)
+  if (typeof value === 'string' && own.format && !formats[own.format].safeParse(value).success)
+    found.push(`${at} is not a ${own.format}`)
   if (typeof value === 'number' && own.exclusiveMinimum !== undefined && value <= own.exclusiveMinimum)
     found.push(`${at} is not above ${own.exclusiveMinimum}`)
   if (Array.isArray(value))
@@ -94,6 +94,8 @@ const misfits = (document: OpenapiDocument, { $ref, ...own }: Schema, value: unk
   }
   return found
 }
+
+const formats = { uuid: z.uuid(), 'date-time': z.iso.datetime() }
 
 const isOfType = (type: string, value: unknown): boolean => {
   if (type === 'null') return value === null

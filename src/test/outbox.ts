@@ -6,14 +6,15 @@ import { counted, trace } from './messaging.ts'
 /** What happens to a batch: the broker takes it, refuses it, takes it without saying so, or takes a part of it. */
 export type Fate = 'taken' | 'refused' | 'unacknowledged' | 'half'
 
+// A broker takes the records of one partition whole or not at all, so a part is a part of the keys.
+const inHalf = (record: OutgoingRecord) => Bun.hash.crc32(record.key) % 2 === 0
+
 /** A broker in memory that keeps every record in the order in which it came, and whose producers fail as they are told. */
 export const brokerLog = () => {
   const sent: OutgoingRecord[] = []
   const take = (records: OutgoingRecord[], fate: Fate) => {
-    // A broker takes the records of one partition whole or not at all, so a part is a part of the keys.
-    const half = (record: OutgoingRecord) => Bun.hash.crc32(record.key) % 2 === 0
     if (fate === 'taken' || fate === 'unacknowledged') sent.push(...records)
-    if (fate === 'half') sent.push(...records.filter(half))
+    if (fate === 'half') sent.push(...records.filter(inHalf))
     if (fate !== 'taken') throw new Error(`The broker failed: ${fate}.`)
   }
   return {

@@ -1,4 +1,4 @@
-import { expect, test } from 'bun:test'
+import { expect, setDefaultTimeout, test } from 'bun:test'
 import { SQL } from 'bun'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,6 +7,8 @@ import { pidFile, profileFolder } from '../../scripts/services/paths.ts'
 import { runningProcess, startOf } from '../../scripts/services/process.ts'
 import { profileOfRun } from '../../scripts/services/test-run.ts'
 import { testServices } from './services.ts'
+
+setDefaultTimeout(60_000)
 
 const fixture = (folder: string, name: string, body: string) =>
   writeFileSync(

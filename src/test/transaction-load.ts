@@ -7,10 +7,10 @@ const [url = '', writers = '', poolSize = ''] = process.argv.slice(2)
 const postgres = openPostgres({ url, name: 'test-load', poolSize: Number(poolSize) })
 const acknowledged: string[] = []
 let failed = 0
-let stopped = false
+const stopping = new AbortController()
 
 const write = async (writer: number) => {
-  for (let count = 0; !stopped; count += 1) {
+  for (let count = 0; !stopping.signal.aborted; count += 1) {
     const mark = `${writer}-${count}`
     try {
       await postgres.transaction(async ({ run, finishWith }) => {
@@ -28,7 +28,7 @@ const write = async (writer: number) => {
 
 const writing = Promise.all(Array.from({ length: Number(writers) }, (_, writer) => write(writer)))
 for await (const _ of console) console.log(JSON.stringify({ committed: acknowledged.length, failed }))
-stopped = true
+stopping.abort()
 await writing
 await postgres.close()
 console.log(JSON.stringify({ acknowledged }))

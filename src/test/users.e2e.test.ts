@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { userSnapshot } from '#modules/users'
 import { openPostgres } from '#platform/postgres'
 import { startTestApp } from './app.ts'
@@ -6,6 +6,8 @@ import { type Account, type Answer, consistency, createClient, freshEmail, refus
 import { eventually } from './eventually.ts'
 import { openTestRedis } from './redis.ts'
 import { readTopic } from './topic.ts'
+
+setDefaultTimeout(60_000)
 
 const app = await startTestApp()
 const client = createClient(app.url)

@@ -44,7 +44,7 @@ export const charge = (provider: Provider, now: () => Date) =>
           changed.push(ended)
           emit(declined(ended, outcome.reason))
         } else {
-          const taken: CapturedPayment = capture(payment, outcome.chargeId, at)
+          const taken: CapturedPayment = capture(payment, outcome.chargeId, outcome.at)
           changed.push(taken)
           emit(captured(taken))
           if (taken.refundAsked) refunds.push(refundTimer(taken, at, timer.trace))

@@ -20,8 +20,8 @@ export const refundTimer = ({ id, chargeId, amount }: CapturedPayment, dueAt: Da
 })
 
 /** Gives the money back; repeated until the provider has done it. */
-export const refund = (provider: Provider, now: () => Date) =>
-  onCall<'payments', z.infer<typeof data>, { refundId: string }>({
+export const refund = (provider: Provider) =>
+  onCall<'payments', z.infer<typeof data>, { refundId: string; at: Date }>({
     kind,
     data,
     call: ({ data: { paymentId, chargeId, amount } }, signal) =>
@@ -32,10 +32,10 @@ export const refund = (provider: Provider, now: () => Date) =>
         finished.map(({ timer }) => timer.data.paymentId),
       )
       const changed: RefundedPayment[] = []
-      for (const { timer } of finished) {
+      for (const { timer, outcome } of finished) {
         const payment = held.get(timer.data.paymentId)
         if (payment?.status !== 'captured') continue
-        const returned = refundOf(payment, now())
+        const returned = refundOf(payment, outcome.at)
         changed.push(returned)
         emitFor(timer)(refunded(returned))
       }

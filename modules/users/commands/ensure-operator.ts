@@ -1,4 +1,5 @@
 import { eq } from 'drizzle-orm'
+import { DomainError } from '#platform/errors'
 import type { Context } from '../context.ts'
 import { users } from '../schema.ts'
 import { emailKey } from '../user.ts'
@@ -9,8 +10,9 @@ export const ensureOperator = async (context: Context, input: { email: string; p
   const account = emailKey(input.email)
   const [row] = await context.read.select().from(users).where(eq(users.emailKey, account))
   if (!row) {
-    await registerUser(context, { name: 'Operator', ...input, role: 'operator' })
-    return
+    const created = await registerUser(context, { name: 'Operator', ...input, role: 'operator' }).catch(taken)
+    // Another process created it a moment earlier.
+    return created ? undefined : ensureOperator(context, input)
   }
   const unchanged =
     row.role === 'operator' && (await context.passwords.verify(input.password, row.passwordHash ?? undefined))
@@ -19,4 +21,9 @@ export const ensureOperator = async (context: Context, input: { email: string; p
   await context.transact(async (tx) => {
     await tx.update(users).set({ role: 'operator', passwordHash }).where(eq(users.emailKey, account))
   })
+}
+
+const taken = (error: unknown): undefined => {
+  if (error instanceof DomainError && error.code === 'email-taken') return undefined
+  throw error
 }

@@ -1,6 +1,8 @@
-import { afterAll, describe, expect, test } from 'bun:test'
+import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { startTestApp } from '../../test/app.ts'
 import { createClient, refusal } from '../../test/client.ts'
+
+setDefaultTimeout(60_000)
 
 const app = await startTestApp()
 const client = createClient(app.url)

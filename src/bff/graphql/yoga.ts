@@ -35,6 +35,7 @@ export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }
     landingPage: false,
     logging: false,
     batching: false,
+    cors: false,
     // The limit is set where the body enters; Yoga's own copies every body through a stream.
     maxRequestBodySize: false,
     maskedErrors: { maskError },

@@ -94,10 +94,13 @@ export const decodeRecord = ({ key, headers, value }: RawRecord): Received => {
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
+// Fatal, since bytes that are replaced by U+FFFD would pass for data.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
 const parseJson = (value: Buffer): unknown => {
   try {
-    return JSON.parse(value.toString('utf8'))
+    return JSON.parse(utf8.decode(value))
   } catch (error) {
-    throw new UndecodableError('The value is not JSON.', { cause: error })
+    throw new UndecodableError('The value is not JSON in UTF-8.', { cause: error })
   }
 }

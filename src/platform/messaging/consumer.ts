@@ -72,7 +72,7 @@ export type Consumer = Subscription & {
   name: string
   /** Handles records as if they had been fetched; the way in for a redrive and for tests of redelivery. */
   handle(batch: PartitionBatch): Promise<void>
-  /** Runs the handler of one stored record inside a transaction that is open already, without an inbox row of its own. */
+  /** Runs the handler of one stored record inside a transaction that is open already, whether the inbox has it or not. */
   redrive(transaction: Transaction, record: RawRecord): Promise<void>
 }
 
@@ -227,6 +227,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       const decoded = decode({ record: { ...record, offset: '' }, position: '' })
       if (!decoded)
         throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
+      await admit(transaction.run, name, [decoded], ({ message }) => message.id)
       outbox.append(transaction, await runHandlers(transaction, [decoded]))
     },
     start: () => subscription.start(),

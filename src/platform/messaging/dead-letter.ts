@@ -95,8 +95,15 @@ export type DeadLetters = {
 const columns = `id, consumer, topic, key, message_id, type, code, error, attempts, status, parked_at, resolved_at, resolved_by,
   headers, encode(value, 'base64') as value`
 
-/** The parked messages of one module. `consumers` are those that can handle them again. */
-export const createDeadLetters = (postgres: Postgres, consumers: Pick<Consumer, 'name' | 'redrive'>[]): DeadLetters => {
+/**
+ * The parked messages of one module. `consumers` are those that can handle them again; `committed` is called after a redrive,
+ * which may have emitted messages.
+ */
+export const createDeadLetters = (
+  postgres: Postgres,
+  consumers: Pick<Consumer, 'name' | 'redrive'>[],
+  committed: () => void = () => undefined,
+): DeadLetters => {
   const resolve = async (id: string, by: string, status: 'redriven' | 'skipped') => {
     const lock = `select ${columns} from dead_letters where id = $1 for update`
     return postgres.transaction(async (transaction) => {
@@ -132,7 +139,11 @@ export const createDeadLetters = (postgres: Postgres, consumers: Pick<Consumer, 
       const [row] = await postgres.run(`select ${columns} from dead_letters where id = $1`, [id])
       return row && toDetail(row)
     },
-    redrive: (id, by) => resolve(id, by, 'redriven'),
+    redrive: async (id, by) => {
+      const redriven = await resolve(id, by, 'redriven')
+      committed()
+      return redriven
+    },
     skip: (id, by) => resolve(id, by, 'skipped'),
   }
 }

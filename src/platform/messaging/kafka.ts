@@ -64,6 +64,8 @@ export type Broker = {
   subscribe(options: ConsumeOptions): Subscription
   /** Creates the topics that do not exist yet; existing ones are left as they are. */
   createTopics(topics: TopicSettings[]): Promise<void>
+  /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
+  lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
   /** The partition count of each existing topic. */
   partitions(topics: string[]): Promise<Map<string, number>>
 }
@@ -77,6 +79,18 @@ export const openBroker = (settings: BrokerSettings): Broker => {
     producer: () => createProducer(kafka),
     subscribe: (options) => createSubscription(kafka, settings, options),
     createTopics: (topics) => withAdmin(kafka, (admin) => createTopics(admin, topics)),
+    lag: (group, topic) =>
+      withAdmin(kafka, async (admin) => {
+        const ends = await admin.fetchTopicOffsets(topic)
+        const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+        const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+        return ends
+          .map(({ partition, low, high }) => ({
+            partition,
+            behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
+          }))
+          .filter(({ behind }) => behind > 0)
+      }),
     partitions: (topics) =>
       withAdmin(kafka, async (admin) => {
         const known = new Set(await admin.listTopics())
@@ -200,6 +214,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
   const { log, sessionTimeoutMs = 6_000 } = settings
   const stopping = new AbortController()
   let consumer: KafkaConsumer | undefined
+  let starting: Promise<void> | undefined
   let lastFetch: number | undefined
   let handled = new Map<number, string>()
   let committing: Promise<void> = Promise.resolve()
@@ -207,9 +222,15 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
 
   const commit = async (from: KafkaConsumer) => {
     commitQueued = false
-    const offsets = [...handled].map(([partition, offset]) => ({ topic, partition, offset }))
+    const taken = handled
     handled = new Map()
-    if (offsets.length > 0) await from.commitOffsets(offsets)
+    const offsets = [...taken].map(([partition, offset]) => ({ topic, partition, offset }))
+    try {
+      if (offsets.length > 0) await from.commitOffsets(offsets)
+    } catch (error) {
+      handled = new Map([...taken, ...handled])
+      throw error
+    }
   }
 
   /** Commits behind the handler's back, so that the next fetch need not wait; at most one commit is queued. */
@@ -260,16 +281,21 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     next.on(next.events.REBALANCING, () => handled.clear())
     next.on(next.events.CRASH, ({ payload }) => {
       log.warn({ group, error: messageOf(payload.error), restart: payload.restart }, 'the consumer crashed')
-      if (!payload.restart) void rebuild(next)
+      if (!payload.restart) starting = rebuild(next)
     })
-    await next.connect()
-    await next.subscribe({ topics: [topic], fromBeginning: true })
-    await next.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      partitionsConsumedConcurrently: 12,
-      eachBatch: (payload) => eachBatch(next, payload),
-    })
+    try {
+      await next.connect()
+      await next.subscribe({ topics: [topic], fromBeginning: true })
+      await next.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: 12,
+        eachBatch: (payload) => eachBatch(next, payload),
+      })
+    } catch (error) {
+      await next.disconnect().catch(() => undefined)
+      throw error
+    }
     consumer = next
   }
 
@@ -290,7 +316,6 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     await connectUntilItWorks()
   }
 
-  let starting: Promise<void> | undefined
   return {
     start: () => (starting ??= connectUntilItWorks()),
     stop: async () => {

@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from 'node:util'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Run, SqlRow } from '../postgres.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { toHeaders } from './cloud-event.ts'
 import type { OutgoingRecord, Producer } from './kafka.ts'
+import { createFloor, multirange } from './relay-floor.ts'
 import { type Leases, claimLeases, releaseLeases } from './relay-lease.ts'
 
 export type RelayOptions = {
@@ -24,8 +26,10 @@ export type Relay = {
   drained(): Promise<void>
   /** Sends what is in hand, gives the leases up, and ends. */
   stop(): Promise<void>
-  /** When the relay last found the database and the broker answering; undefined before the first time. */
+  /** When the relay last reached its outbox, in milliseconds of the epoch; undefined before the first time. */
   lastWorkedAt(): number | undefined
+  /** Since when the broker has taken nothing of what is sent; undefined while it takes it. */
+  failingSince(): number | undefined
 }
 
 type Batch = { ids: string[]; records: OutgoingRecord[] }
@@ -33,7 +37,7 @@ type Batch = { ids: string[]; records: OutgoingRecord[] }
 const readRows = `select id, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id,
     traceparent, value
   from outbox
-  where id > $1 and id <> all ($2::bigint[]) and shard = any ($3::smallint[])
+  where id > $1 and not (id <@ $2::int8multirange) and shard = any ($3::smallint[])
   order by id limit $4`
 
 const deleteRows = `delete from outbox
@@ -42,8 +46,8 @@ const deleteRows = `delete from outbox
       join json_to_recordset($3) as held(shard smallint, epoch bigint) using (shard)
       where lease.owner = $2 and lease.epoch = held.epoch)`
 
-/** How long a drain may go on by ids alone before it looks again for rows of lower ids that were committed late. */
-const lookBackMs = 500
+/** The broker takes at most 1 MB in one batch of records, and a whole batch of ours may be for one partition. */
+const maxBatchBytes = 900_000
 
 /**
  * Carries a module's outbox to the broker: at least once, and the first occurrences of a key's messages in the order of
@@ -57,7 +61,9 @@ export const createRelay = (options: RelayOptions): Relay => {
   let leases: Leases = { epochs: new Map(), validUntilMs: 0, pending: false }
   let wakeUp: (() => void) | undefined
   let woken = false
+  const floor = createFloor(run)
   let running: Promise<void> | undefined
+  let failingSince: number | undefined
   let lastWorked: number | undefined
   let idle: (() => void)[] = []
 
@@ -65,14 +71,21 @@ export const createRelay = (options: RelayOptions): Relay => {
   const renewalDue = () => performance.now() > leases.validUntilMs - leaseMs + renewEveryMs
 
   const claim = async () => {
+    const held = leases.epochs
     leases = await claimLeases(run, owner, leaseMs)
     lastWorked = Date.now()
+    if (isDeepStrictEqual(held, leases.epochs)) floor.lookBack()
+    else floor.reset()
   }
 
-  const read = async (floor: string, inHand: string[]): Promise<Batch> => {
+  const read = async (inHand: string[]): Promise<Batch> => {
     const shards = [...leases.epochs.keys()].join(',')
-    const rows = await run(readRows, [floor, `{${inHand.join(',')}}`, `{${shards}}`, batchSize])
-    return { ids: rows.map((row) => String(row['id'])), records: rows.map(toRecord) }
+    const rows = await run(readRows, [floor.current(), multirange(inHand), `{${shards}}`, batchSize])
+    const ids = rows.map((row) => String(row['id']))
+    const records = rows.map(toRecord)
+    const fitting = countWithin(records, maxBatchBytes)
+    await floor.read(ids[fitting - 1])
+    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting) }
   }
 
   /** Sends until acknowledged; false when the lease ran out first, so that nothing may be sent or marked any more. */
@@ -81,9 +94,10 @@ export const createRelay = (options: RelayOptions): Relay => {
       if (!leased()) return false
       try {
         await producer.send(batch.records)
-        lastWorked = Date.now()
+        failingSince = undefined
         return true
       } catch (error) {
+        failingSince ??= Date.now()
         log.warn({ error: messageOf(error), messages: batch.ids.length, attempt }, 'the broker did not take the batch')
         await sleep(backoffMs(attempt, { firstMs: 50, maxMs: 1_000 }), stopping.signal)
       }
@@ -98,16 +112,13 @@ export const createRelay = (options: RelayOptions): Relay => {
 
   /** Reads and sends until nothing is left, the leases are due for renewal, or the process stops. */
   const drain = async (): Promise<void> => {
-    let floor = '0'
-    let lookedBackAtMs = performance.now()
     let sending: Promise<boolean> = Promise.resolve(true)
     let marking: Promise<void> = Promise.resolve()
     let sent: Batch | undefined
     let marked: string[] = []
     try {
       while (leased() && !renewalDue() && !stopping.signal.aborted) {
-        const inHand = floor === '0' ? [...marked, ...(sent?.ids ?? [])] : []
-        const next = await read(floor, inHand)
+        const next = await read([...marked, ...(sent?.ids ?? [])])
         if (!(await sending)) break
         await marking
         marked = sent?.ids ?? []
@@ -118,17 +129,17 @@ export const createRelay = (options: RelayOptions): Relay => {
         }
         sent = undefined
         if (next.ids.length === 0) {
-          if (floor === '0' && marked.length === 0) break
-          floor = '0'
+          if (marked.length === 0 && floor.current() === '0') break
+          floor.reset()
           continue
         }
         sent = next
         sending = send(next)
-        const backlog = next.ids.length === batchSize && performance.now() - lookedBackAtMs < lookBackMs
-        if (!backlog) lookedBackAtMs = performance.now()
-        floor = backlog ? (next.ids.at(-1) ?? '0') : '0'
       }
       if ((await sending) && sent) await Promise.all([marking, mark(sent, leases)])
+    } catch (error) {
+      floor.reset()
+      throw error
     } finally {
       await Promise.allSettled([sending, marking])
     }
@@ -186,6 +197,7 @@ export const createRelay = (options: RelayOptions): Relay => {
     wake,
     drained: () =>
       new Promise((resolve) => {
+        if (!running || stopping.signal.aborted) return resolve()
         idle = [...idle, resolve]
         wake()
       }),
@@ -195,7 +207,24 @@ export const createRelay = (options: RelayOptions): Relay => {
       await running
     },
     lastWorkedAt: () => lastWorked,
+    failingSince: () => failingSince,
   }
+}
+
+/** How many of the records, at least one, stay within so many bytes. */
+const countWithin = (records: OutgoingRecord[], maxBytes: number): number => {
+  let bytes = 0
+  const beyond = records.findIndex(({ key, value, headers }) => {
+    bytes += Buffer.byteLength(value) + key.length + headerBytes(headers)
+    return bytes > maxBytes
+  })
+  return beyond === -1 ? records.length : Math.max(1, beyond)
+}
+
+const headerBytes = (headers: Record<string, string>): number => {
+  let bytes = 0
+  for (const name in headers) bytes += name.length + (headers[name]?.length ?? 0) + 4
+  return bytes
 }
 
 const text = (row: SqlRow, column: string): string => String(row[column])

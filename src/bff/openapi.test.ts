@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'bun:test'
+import { createFaces } from '../test/faces.ts'
+import { openapiDocument, unfit } from '../test/openapi.ts'
+
+const { bff } = await createFaces()
+const read: unknown = await (await bff.request('/openapi.json')).json()
+const document = openapiDocument.parse(read)
+
+/** Every route, and every status that it answers with. */
+const routes: Record<string, number[]> = {
+  'POST /users': [201, 400, 409, 413, 415, 503],
+  'GET /users/{id}': [200, 400, 401, 404, 503],
+  'PATCH /users/{id}': [200, 400, 401, 404, 409, 413, 415, 503],
+  'DELETE /users/{id}': [202, 400, 401, 404, 409, 503],
+  'POST /sessions': [201, 400, 401, 413, 415, 429, 503],
+  'DELETE /sessions/current': [204, 401, 503],
+  'GET /ops/dead-letters': [200, 401, 403, 503],
+  'POST /ops/dead-letters/{id}/redrive': [202, 400, 401, 403, 404, 409, 503],
+  'POST /ops/dead-letters/{id}/skip': [202, 400, 401, 403, 404, 409, 503],
+  'GET /livez': [200],
+  'GET /readyz': [200, 503],
+}
+
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, operation })),
+)
+
+describe('the document', () => {
+  test('is OpenAPI 3.1', () => {
+    expect(document.openapi).toStartWith('3.1')
+  })
+
+  test('has the routes of this API, each with its statuses', () => {
+    const documented = operations.map(({ name, operation }) => [name, Object.keys(operation.responses).map(Number)])
+    expect(Object.fromEntries(documented)).toMatchObject(routes)
+  })
+
+  test('says of every refusal that it is a problem', () => {
+    for (const { name, operation } of operations.filter(({ name }) => name !== 'GET /readyz')) {
+      for (const [status, { content }] of Object.entries(operation.responses)) {
+        if (Number(status) < 400) continue
+        expect([name, status, Object.keys(content ?? {})]).toEqual([name, status, ['application/problem+json']])
+      }
+    }
+  })
+
+  test('says of every command of users and sessions which headers it answers with', () => {
+    for (const name of ['POST /users', 'PATCH /users/{id}', 'DELETE /users/{id}', 'POST /sessions']) {
+      const { operation } = operations.find((candidate) => candidate.name === name) ?? {}
+      const [, done] = Object.entries(operation?.responses ?? {}).find(([status]) => status.startsWith('2')) ?? []
+      expect(Object.keys(done?.headers ?? {})).toEqual(['Consistency-Token', 'Correlation-Id'])
+    }
+  })
+
+  test('names its own schemas only', () => {
+    const references = [...JSON.stringify(read).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)]
+    expect(references.length).toBeGreaterThan(0)
+    for (const [, name = ''] of references) expect(document.components.schemas).toHaveProperty(name)
+  })
+})
+
+describe('the check of answers against the document sees', () => {
+  const user = {
+    id: '0198c0de-0000-7000-8000-000000000001',
+    name: 'Ada',
+    email: null,
+    status: 'active',
+    version: 1,
+    createdAt: '2026-01-31T12:00:00.000Z',
+  }
+  const answer = (body: unknown, status = 200, type = 'application/json') =>
+    unfit(document, {
+      method: 'GET',
+      path: `/users/${user.id}`,
+      status,
+      headers: new Headers({ 'content-type': type }),
+      body,
+    })
+
+  test('nothing where an answer fits', () => {
+    expect(answer(user)).toEqual([])
+  })
+
+  const misfits: Record<string, unknown> = {
+    'a field that is missing': { ...user, name: undefined },
+    'a field more': { ...user, passwordHash: 'secret' },
+    'a field of another type': { ...user, version: '1' },
+    'a version that is none': { ...user, version: 0 },
+    'a status that there is not': { ...user, status: 'gone' },
+    'an id that is none': { ...user, id: '1' },
+    'a time that is none': { ...user, createdAt: 'yesterday' },
+    'a list': [user],
+  }
+  for (const [name, body] of Object.entries(misfits)) {
+    test(name, () => expect(answer(JSON.parse(JSON.stringify(body)))).toHaveLength(1))
+  }
+
+  test('a status or a media type that is not documented', () => {
+    expect(answer(user, 418)).toEqual(['the status 418 is not documented'])
+    expect(answer(user, 200, 'text/plain')).toEqual(['the content type text/plain is not documented'])
+  })
+
+  test('a header that is missing', () => {
+    const sent = { method: 'POST', path: '/users', status: 201, headers: new Headers(), body: user }
+    expect(unfit(document, sent)).toContain('the header Consistency-Token is missing')
+  })
+})

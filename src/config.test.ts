@@ -1,0 +1,176 @@
+import { describe, expect, test } from 'bun:test'
+import { StartError } from '#platform/errors'
+import { type Environment, brokerSettings, parseConfig, parseMigrateConfig } from './config.ts'
+
+const secret = 'a secret of at least 32 bytes in all'
+
+const serving = {
+  USERS_DATABASE_URL: 'postgres://users:a@db:5432/bulkhead',
+  ORDERS_DATABASE_URL: 'postgres://orders:b@db:5432/bulkhead',
+  PAYMENTS_DATABASE_URL: 'postgresql://payments:c@db:5432/bulkhead',
+  KAFKA_BROKERS: 'one:9092, two:9092',
+  REDIS_URL: 'redis://redis:6379',
+  JWT_KEYS: `new:${secret},old:${secret}`,
+}
+
+const { JWT_KEYS: _, ...reached } = serving
+const migrating = {
+  ...reached,
+  DATABASE_URL: 'postgres://owner:d@db:5432/bulkhead',
+  OPERATOR_EMAIL: 'operator@example.com',
+  OPERATOR_PASSWORD: 'correct horse',
+}
+
+/** The one line that a start is refused with. */
+const refusal = (parse: (environment: Environment) => unknown, environment: Environment): string => {
+  try {
+    parse(environment)
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    expect(error.message).not.toContain('\n')
+    return error.message
+  }
+  throw new Error('It was not refused.')
+}
+
+describe('given what is needed and nothing else', () => {
+  test('the process serves on every address, and the rest has its defaults', () => {
+    expect(parseConfig(serving)).toMatchObject({
+      PORT: 3000,
+      HOST: '0.0.0.0',
+      LOG_LEVEL: 'info',
+      KAFKA_SSL: false,
+      KAFKA_BROKERS: ['one:9092', 'two:9092'],
+      JWT_KEYS: [
+        { kid: 'new', secret },
+        { kid: 'old', secret },
+      ],
+    })
+  })
+
+  test('topics are replicated three times and kept for seven days', () => {
+    expect(parseMigrateConfig(migrating)).toMatchObject({ KAFKA_REPLICATION: 3, KAFKA_RETENTION_MS: 604_800_000 })
+  })
+
+  test('an empty variable is one that is not set, and an unknown one is nobody else’s business', () => {
+    expect(parseConfig({ ...serving, PORT: '', HOME: '/root' })).toEqual(parseConfig(serving))
+  })
+})
+
+describe('a missing variable is named in one line', () => {
+  for (const name of Object.keys(serving)) {
+    test(`${name}, by the process`, () => {
+      for (const value of [undefined, ''])
+        expect(refusal(parseConfig, { ...serving, [name]: value })).toBe(
+          `The environment does not fit: ${name} is not set.`,
+        )
+    })
+  }
+
+  for (const name of Object.keys(migrating).filter((name) => name !== 'DATABASE_URL')) {
+    test(`${name}, by migrate`, () => {
+      expect(refusal(parseMigrateConfig, { ...migrating, [name]: undefined })).toContain(`${name} is not set`)
+    })
+  }
+
+  test('all of them at once', () => {
+    for (const name of Object.keys(serving)) expect(refusal(parseConfig, {})).toContain(`${name} is not set`)
+  })
+
+  test('the owner of each module that has none', () => {
+    const { DATABASE_URL, ...rest } = migrating
+    const line = refusal(parseMigrateConfig, { ...rest, USERS_OWNER_URL: DATABASE_URL })
+    expect(line).toContain('DATABASE_URL is needed, or ORDERS_OWNER_URL')
+    expect(line).toContain('DATABASE_URL is needed, or PAYMENTS_OWNER_URL')
+    expect(line).not.toContain('USERS_OWNER_URL')
+    const owners = { USERS_OWNER_URL: DATABASE_URL, ORDERS_OWNER_URL: DATABASE_URL, PAYMENTS_OWNER_URL: DATABASE_URL }
+    expect(parseMigrateConfig({ ...rest, ...owners })).toMatchObject(owners)
+  })
+})
+
+describe('a wrong variable is named in one line, without what it holds', () => {
+  const wrong: Record<string, string[]> = {
+    PORT: ['http', '-1', '65536', '3000.5'],
+    USERS_DATABASE_URL: ['db:5432', 'mysql://users:hush@db/x', 'postgres://orders:hush@db/x', 'postgres://db/x'],
+    ORDERS_DATABASE_URL: ['postgres://users:hush@db/x'],
+    PAYMENTS_DATABASE_URL: ['postgres://owner:hush@db/x'],
+    KAFKA_BROKERS: [',', 'one:9092,', ' '],
+    KAFKA_SSL: ['yes', 'TRUE'],
+    KAFKA_SASL_MECHANISM: ['oauth'],
+    REDIS_URL: ['redis:6379', 'http://redis:6379'],
+    JWT_KEYS: [
+      'hush',
+      ':hush',
+      secret,
+      'new:hush',
+      `new:${secret},old:hush`,
+      `new:${secret},`,
+      `a:${secret},a:${secret}`,
+    ],
+    TOKEN_TTL_SECONDS: ['59', 'never'],
+    DATABASE_POOL_SIZE: ['1', '1000'],
+    LOG_LEVEL: ['loud'],
+  }
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const [index, value] of values.entries()) {
+      test(`${name}, ${index + 1}`, () => {
+        const line = refusal(parseConfig, { ...serving, [name]: value })
+        expect(line).toStartWith(`The environment does not fit: ${name} is wrong: `)
+        expect(line).not.toContain('hush')
+        expect(line).not.toContain(secret)
+      })
+    }
+  }
+
+  const wrongToMigrate = {
+    OPERATOR_EMAIL: 'operator',
+    OPERATOR_PASSWORD: '1234567',
+    DATABASE_URL: 'db',
+    KAFKA_REPLICATION: '0',
+    KAFKA_RETENTION_MS: 'a week',
+  }
+  for (const [name, value] of Object.entries(wrongToMigrate)) {
+    test(`${name}, by migrate`, () => {
+      expect(refusal(parseMigrateConfig, { ...migrating, [name]: value })).toContain(`${name} is wrong: `)
+    })
+  }
+})
+
+describe('a secret that signs tokens', () => {
+  test('has at least 32 bytes, however many letters these are', () => {
+    expect(parseConfig({ ...serving, JWT_KEYS: `k:${'é'.repeat(16)}` }).JWT_KEYS[0]?.secret).toHaveLength(16)
+    const line = refusal(parseConfig, { ...serving, JWT_KEYS: `k:${'x'.repeat(31)}` })
+    expect(line).toContain('the secret of k must have at least 32 bytes')
+  })
+
+  test('may hold a colon', () => {
+    expect(parseConfig({ ...serving, JWT_KEYS: `k:${secret}:more` }).JWT_KEYS).toEqual([
+      { kid: 'k', secret: `${secret}:more` },
+    ])
+  })
+})
+
+describe('signing in to the broker', () => {
+  const sasl = { KAFKA_SASL_MECHANISM: 'plain', KAFKA_SASL_USERNAME: 'me', KAFKA_SASL_PASSWORD: 'word' }
+
+  test('takes a mechanism, a name and a password', () => {
+    expect(brokerSettings(parseConfig({ ...serving, ...sasl, KAFKA_SSL: 'true' }))).toEqual({
+      brokers: ['one:9092', 'two:9092'],
+      ssl: true,
+      sasl: { mechanism: 'plain', username: 'me', password: 'word' },
+    })
+    expect(brokerSettings(parseConfig(serving))).toEqual({ brokers: ['one:9092', 'two:9092'], ssl: false })
+  })
+
+  for (const name of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD']) {
+    test(`is refused without ${name}`, () => {
+      for (const [parse, rest] of [
+        [parseConfig, serving],
+        [parseMigrateConfig, migrating],
+      ] as const)
+        expect(refusal(parse, { ...rest, ...sasl, [name]: undefined })).toContain(
+          `${name} is needed with KAFKA_SASL_MECHANISM`,
+        )
+    })
+  }
+})

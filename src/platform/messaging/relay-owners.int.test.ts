@@ -1,0 +1,190 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { type TestSchema, testSchema } from '../../test/database.ts'
+import { eventually } from '../../test/eventually.ts'
+import { silent } from '../../test/messaging.ts'
+import { type Fate, brokerLog, counterWriter, countersTable, sharesOf, upTo, waiting } from '../../test/outbox.ts'
+import type { Run } from '../postgres.ts'
+import type { Producer } from './kafka.ts'
+import { type Relay, createRelay } from './relay.ts'
+
+setDefaultTimeout(60_000)
+
+let schema: TestSchema
+let relays: Relay[] = []
+let gates: (() => void)[] = []
+
+/** Holds a producer back; opened at the end of the test at the latest. */
+const gate = () => {
+  const { promise: opened, resolve: open } = Promise.withResolvers<void>()
+  gates.push(open)
+  return { opened, open }
+}
+
+beforeAll(async () => {
+  schema = await testSchema(countersTable)
+})
+
+beforeEach(() =>
+  schema.owner.script(
+    `truncate orders.outbox, orders.counters, orders.relay_members;
+     update orders.relay_leases set owner = null, expires_at = '-infinity'`,
+  ),
+)
+
+afterEach(async () => {
+  for (const open of gates) open()
+  gates = []
+  await Promise.all(relays.map((relay) => relay.stop()))
+  relays = []
+})
+
+afterAll(() => schema.close())
+
+const startRelay = (producer: Producer, { run = schema.postgres.run, leaseMs = 600, batchSize = 20 } = {}) => {
+  const relay = createRelay({ run, producer, log: silent, owner: Bun.randomUUIDv7(), leaseMs, batchSize })
+  relays.push(relay)
+  relay.start()
+  return relay
+}
+
+const keys = Array.from({ length: 24 }, (_, index) => `key-${index}`)
+const empty = () => eventually(async () => expect(await waiting(schema.owner.run)).toBe(0), 20_000)
+const shares = (expected: number[]) =>
+  eventually(async () => expect(await sharesOf(schema.owner.run)).toEqual(expected), 20_000)
+
+/** A database that one process can be cut off from, while its statements wait or fail. */
+const cuttable = () => {
+  let cut = false
+  const run: Run = (text, parameters) =>
+    cut ? Promise.reject(new Error('The database is away.')) : schema.postgres.run(text, parameters)
+  return { run, cut: () => (cut = true) }
+}
+
+test('relays that come and go while writers write send every message, each key in order', async () => {
+  const log = brokerLog()
+  const faults = ['taken', 'taken', 'unacknowledged', 'taken', 'half', 'taken', 'refused'] as const
+  let sends = 0
+  const producer = () => log.producer(() => faults[(sends += 1) % faults.length] ?? 'taken')
+  const write = counterWriter(schema.postgres, () => {
+    for (const relay of relays) relay.wake()
+  })
+  const written = new AbortController()
+  const writers = Promise.all(
+    keys.map(async (key) => {
+      for (let count = 0; count < 60; count += 1) await write(key)
+    }),
+  ).finally(() => written.abort())
+  startRelay(producer())
+  startRelay(producer())
+  while (!written.signal.aborted) {
+    const coming = startRelay(producer())
+    await eventually(async () => expect((await sharesOf(schema.owner.run)).length).toBeGreaterThanOrEqual(3), 20_000)
+    await coming.stop()
+  }
+  await writers
+  await empty()
+  expect(log.firstOccurrences()).toEqual(new Map(keys.map((key) => [key, upTo(60)])))
+})
+
+test('relays share the shards fairly, as many as there are', async () => {
+  const log = brokerLog()
+  startRelay(log.producer())
+  await shares([12])
+  startRelay(log.producer())
+  await shares([6, 6])
+  const third = startRelay(log.producer())
+  await shares([4, 4, 4])
+  await third.stop()
+  await shares([6, 6])
+})
+
+test('the shards of a relay that died are taken over once its lease has run out, and not before', async () => {
+  const log = brokerLog()
+  const database = cuttable()
+  startRelay(log.producer(), { run: database.run })
+  startRelay(log.producer())
+  await shares([6, 6])
+  const before = await schema.owner.run(
+    'select shard, owner, epoch, expires_at from orders.relay_leases order by shard',
+  )
+  database.cut()
+  await shares([12])
+  const taken = await schema.owner.run(
+    `select count(*)::int as taken from orders.relay_leases as now
+     join json_to_recordset($1) as old(shard smallint, owner uuid, epoch bigint, expires_at timestamptz) using (shard)
+     where now.owner <> old.owner and now.epoch > old.epoch and now.expires_at - interval '600 milliseconds' >= old.expires_at`,
+    [JSON.stringify(before)],
+  )
+  expect(taken).toEqual([{ taken: 6 }])
+})
+
+test('a relay that stops gives its shards up at once, long before its lease runs out', async () => {
+  const log = brokerLog()
+  const first = startRelay(log.producer(), { leaseMs: 3_600_000 })
+  await shares([12])
+  await first.stop()
+  expect(await sharesOf(schema.owner.run)).toEqual([])
+  expect(await schema.owner.run('select owner from orders.relay_members')).toEqual([])
+  startRelay(log.producer())
+  await shares([12])
+})
+
+test('a relay that stops finishes what it is sending and deletes it', async () => {
+  const log = brokerLog()
+  const [sending, maySend] = [gate(), gate()]
+  await counterWriter(schema.postgres)('key-0', 3)
+  const relay = startRelay(
+    log.producer(async (): Promise<Fate> => {
+      sending.open()
+      await maySend.opened
+      return 'taken'
+    }),
+  )
+  await sending.opened
+  const stopped = relay.stop()
+  maySend.open()
+  await stopped
+  expect(log.firstOccurrences()).toEqual(new Map([['key-0', [1, 2, 3]]]))
+  expect(await waiting(schema.owner.run)).toBe(0)
+})
+
+test('a relay that wakes up after its lease deletes nothing that its successor holds, and sends nothing new', async () => {
+  const log = brokerLog()
+  const write = counterWriter(schema.postgres)
+  const deleted: number[] = []
+  const counting: Run = async (text, parameters) => {
+    if (!text.startsWith('delete from outbox')) return schema.postgres.run(text, parameters)
+    const rows = await schema.postgres.run(`${text} returning id`, parameters)
+    deleted.push(rows.length)
+    return rows
+  }
+  await write('key-0', 30)
+  const [stalls, wakes] = [gate(), gate()]
+  let zombieSends = 0
+  const zombie = log.producer(async (): Promise<Fate> => {
+    zombieSends += 1
+    stalls.open()
+    await wakes.opened
+    return 'taken'
+  })
+  startRelay(zombie, { run: counting, batchSize: 10 })
+  await stalls.opened
+  await shares([])
+  await schema.owner.script('truncate orders.relay_members')
+  const [holds, finishes] = [gate(), gate()]
+  const successor = log.producer(async (): Promise<Fate> => {
+    holds.open()
+    await finishes.opened
+    return 'taken'
+  })
+  startRelay(successor, { batchSize: 5, leaseMs: 3_600_000 })
+  await holds.opened
+  wakes.open()
+  await eventually(() => expect(deleted).toEqual([0]))
+  expect(zombieSends).toBe(1)
+  expect(await waiting(schema.owner.run)).toBe(30)
+  await write('key-0', 5)
+  finishes.open()
+  await empty()
+  expect(log.firstOccurrences()).toEqual(new Map([['key-0', upTo(35)]]))
+})

@@ -1,0 +1,51 @@
+import { join } from 'node:path'
+import type { Environment } from '../config.ts'
+import { eventually } from './eventually.ts'
+
+/** Runs `bun src/main.ts` with exactly this environment; what it prints is kept by lines. */
+export const runProcess = (environment: Environment) => {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, '../main.ts')], {
+    env: { PORT: '0', HOST: '127.0.0.1', ...environment },
+    stdout: 'pipe',
+    stderr: 'pipe',
+  })
+  const log = linesOf(child.stdout)
+  const errors = linesOf(child.stderr)
+  return {
+    child,
+    /** The lines of the log, parsed. */
+    logged: () => log.lines.map((line): { msg?: string; url?: string } => JSON.parse(line)),
+    /** The exit code, once everything that was printed is read. */
+    ended: async () => {
+      const code = await child.exited
+      await Promise.all([log.whole, errors.whole])
+      return { code, log: log.lines, errors: errors.lines }
+    },
+  }
+}
+
+/** Runs the process until it serves. */
+export const startProcess = async (environment: Environment) => {
+  const started = runProcess({ ...environment, LOG_LEVEL: 'info' })
+  const url = await eventually(() => {
+    const serving = started.logged().find(({ msg }) => msg === 'serving')
+    if (!serving?.url) throw new Error(`The process does not serve: ${JSON.stringify(started.logged())}`)
+    return serving.url.replace(/\/$/, '')
+  }, 30_000)
+  return { ...started, url }
+}
+
+const linesOf = (stream: ReadableStream<Uint8Array>) => {
+  const lines: string[] = []
+  const read = async () => {
+    let rest = ''
+    const decoder = new TextDecoder()
+    for await (const bytes of stream) {
+      const parts = (rest + decoder.decode(bytes, { stream: true })).split('\n')
+      rest = parts.pop() ?? ''
+      lines.push(...parts)
+    }
+    if (rest) lines.push(rest)
+  }
+  return { lines, whole: read() }
+}

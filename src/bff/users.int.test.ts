@@ -214,10 +214,12 @@ describe('a read with a Consistency-Token', () => {
 })
 
 describe('the name of the story', () => {
-  test('is the one that the client sent', async () => {
+  test('is the one that the client sent, on every route', async () => {
     for (const path of ['/livez', '/nowhere', '/users/1', '/graphql?query={me{id}}']) {
-      const answer = await client.send('GET', path, { headers: { 'correlation-id': 'Web:2026-01.a_b' } })
-      expect(answer.headers.get('correlation-id')).toBe('Web:2026-01.a_b')
+      for (const sent of ['Web:2026-01.a_b', 'dGhlIHN0b3J5+/==', 'x'.repeat(128)]) {
+        const answer = await client.send('GET', path, { headers: { 'correlation-id': sent } })
+        expect(answer.headers.get('correlation-id')).toBe(sent)
+      }
     }
   })
 

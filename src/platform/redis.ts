@@ -94,6 +94,7 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
   let server: RedisServer | undefined
   let reported = ''
 
+  const stands = () => server !== undefined
   const inspect = async () => parseInfo(await answered(redis.info()))
 
   redis.on('ready', () => {
@@ -144,7 +145,6 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     },
     connected: async (timeoutMs) => {
       const deadline = performance.now() + timeoutMs
-      const stands = () => server !== undefined
       while (!stands()) {
         if (performance.now() > deadline) throw new UnavailableError(`Redis at ${new URL(url).host} does not answer.`)
         await sleep(20)

@@ -47,11 +47,8 @@ afterAll(async () => {
 })
 
 const query = async (tx: Tx, condition: ReturnType<typeof sql>): Promise<Snapshot[]> => {
-  const rows = (await tx.execute(sql`select id, version from things where ${condition}`)) as unknown as [
-    string,
-    number,
-  ][]
-  return rows.map(([id, version]) => ({ id, version }))
+  const rows = await tx.execute(sql`select id, version from things where ${condition}`)
+  return (rows as unknown as [string, number][]).map(([id, version]) => ({ id, version }))
 }
 
 const things: SnapshotSource = {
@@ -86,9 +83,8 @@ const outcomeOf = (snapshots: Snapshots, id: string) =>
 
 const expectAsTables = async (snapshots: Snapshots) => {
   const rows = await schema.owner.run('select id, version from orders.things order by id')
-  const stored = await Promise.all(
-    rows.map(async (row) => ({ id: row['id'], version: await outcomeOf(snapshots, String(row['id'])) })),
-  )
+  const ids = rows.map((row) => String(row['id']))
+  const stored = await Promise.all(ids.map(async (id) => ({ id, version: await outcomeOf(snapshots, id) })))
   expect(stored).toEqual(rows as typeof stored)
 }
 
@@ -97,10 +93,8 @@ test('an older version never overwrites a newer one, in whatever order they come
   const versions = Array.from({ length: 50 }, (_, index) => index + 1).toSorted(() => Math.random() - 0.5)
   await Promise.all(versions.map((version) => snapshots.write('thing', [{ id: 'a', version }])))
   expect(await snapshots.version('thing', 'a')).toBe(50)
-  await snapshots.write('thing', [
-    { id: 'a', version: 9 },
-    { id: 'b', version: 1 },
-  ])
+  const older = { id: 'a', version: 9 }
+  await snapshots.write('thing', [older, { id: 'b', version: 1 }])
   expect([await snapshots.version('thing', 'a'), await snapshots.version('thing', 'b')]).toEqual([50, 1])
 })
 
@@ -170,8 +164,7 @@ test('a Redis that evicted a key is not believed any more, and one that may evic
   const snapshots = open()
   await snapshots.rebuild()
   try {
-    const { maxMemory } = await redis.inspect()
-    expect(maxMemory).toBe(0)
+    expect((await redis.inspect()).maxMemory).toBe(0)
     // Evicts keys that expire alone, so that the marker itself stays where it is.
     await raw.send('SET', ['passing', 'x', 'PX', '60000'])
     await raw.send('CONFIG', ['SET', 'maxmemory-policy', 'volatile-random'])

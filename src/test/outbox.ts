@@ -1,32 +1,80 @@
 import type { OutgoingRecord, Producer } from '#platform/messaging/kafka'
 import { createOutbox } from '#platform/messaging/outbox'
 import type { Postgres, Run } from '#platform/postgres'
-import { counted, trace } from './messaging.ts'
+import type { ServiceEnvironment } from '../../scripts/services/index.ts'
+import { eventually } from './eventually.ts'
+import { counted, newTopic, testBroker, trace } from './messaging.ts'
+import { readTopic } from './topic.ts'
 
-/** What happens to a batch: the broker takes it, refuses it, takes it without saying so, or takes a part of it. */
+/** What happens to a batch: the broker takes it, never gets it, takes it without saying so, or gets a part of it. */
 export type Fate = 'taken' | 'refused' | 'unacknowledged' | 'half'
 
 // A broker takes the records of one partition whole or not at all, so a part is a part of the keys.
 const inHalf = (record: OutgoingRecord) => Bun.hash.crc32(record.key) % 2 === 0
 
-/** A broker in memory that keeps every record in the order in which it came, and whose producers fail as they are told. */
-export const brokerLog = () => {
-  const sent: OutgoingRecord[] = []
-  const take = (records: OutgoingRecord[], fate: Fate) => {
-    if (fate === 'taken' || fate === 'unacknowledged') sent.push(...records)
-    if (fate === 'half') sent.push(...records.filter(inHalf))
-    if (fate !== 'taken') throw new Error(`The broker failed: ${fate}.`)
+const reaching = (records: OutgoingRecord[], fate: Fate): OutgoingRecord[] => {
+  if (fate === 'refused') return []
+  return fate === 'half' ? records.filter(inHalf) : records
+}
+
+const partitions = 12
+// So many keys that each partition gets some.
+const endKeys = Array.from({ length: 100 }, (_, index) => `end-${index}`)
+
+/** A topic of its own on the run's broker, with producers whose batches fare as they are told; close it at the end. */
+export const recordedTopic = async (services: ServiceEnvironment) => {
+  const broker = testBroker(services)
+  const topic = await newTopic(broker, partitions)
+  const opened: Producer[] = []
+  let reading: ReturnType<typeof readTopic> | undefined
+
+  const open = () => {
+    const producer = broker.producer()
+    opened.push(producer)
+    return producer
   }
+
+  /** Sends a record behind everything else in each partition and reads up to it. */
+  const sent = async () => {
+    const read = await (reading ??= readTopic(services, topic))
+    const end = Bun.randomUUIDv7()
+    const producer = open()
+    await producer.send(endKeys.map((key) => ({ topic, key, value: end, headers: { end } })))
+    await producer.close()
+    await eventually(() => {
+      const ends = read.records.filter(({ headers }) => headers['end'] === end)
+      const reached = new Set(ends.map(({ partition }) => partition)).size
+      if (reached < partitions) throw new Error(`${topic} was read to the end of ${reached} partitions.`)
+    }, 20_000)
+    const byPlace = new Map(read.records.map((record) => [`${record.partition}:${record.offset}`, record]))
+    return [...byPlace.values()].filter(({ headers }) => headers['end'] === undefined)
+  }
+
   return {
+    /** A real producer of its own; `fate` is asked about each batch, and may make it wait. */
+    producer: (fate: (records: OutgoingRecord[]) => Fate | Promise<Fate> = () => 'taken'): Producer => {
+      const { send, close } = open()
+      return {
+        send: async (records) => {
+          const fated = await fate(records)
+          const arriving = reaching(records, fated)
+          if (arriving.length > 0) await send(arriving.map((record) => ({ ...record, topic })))
+          if (fated !== 'taken') throw new Error(`The broker failed: ${fated}.`)
+        },
+        close,
+      }
+    },
+    /** What the topic holds now, read back from its beginning; in order within a key. */
     sent,
-    /** A producer; `fate` is asked about each batch, and may make it wait. */
-    producer: (fate: (records: OutgoingRecord[]) => Fate | Promise<Fate> = () => 'taken'): Producer => ({
-      send: async (records) => take(records, await fate(records)),
-      close: () => Promise.resolve(),
-    }),
-    firstOccurrences: () => firstOccurrences(sent),
+    firstOccurrences: async () => firstOccurrences(await sent()),
+    close: async () => {
+      await Promise.all(opened.map((producer) => producer.close()))
+      await (await reading)?.stop()
+    },
   }
 }
+
+export type RecordedTopic = Awaited<ReturnType<typeof recordedTopic>>
 
 /** For each key its sequences, in the order in which each was seen for the first time. */
 export const firstOccurrences = (records: { key: string; headers: Record<string, string> }[]) => {

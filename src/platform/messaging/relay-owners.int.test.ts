@@ -2,7 +2,16 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, 
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
 import { silent } from '../../test/messaging.ts'
-import { type Fate, brokerLog, counterWriter, countersTable, sharesOf, upTo, waiting } from '../../test/outbox.ts'
+import {
+  type Fate,
+  type RecordedTopic,
+  counterWriter,
+  countersTable,
+  recordedTopic,
+  sharesOf,
+  upTo,
+  waiting,
+} from '../../test/outbox.ts'
 import type { Run } from '../postgres.ts'
 import type { Producer } from './kafka.ts'
 import { type Relay, createRelay } from './relay.ts'
@@ -11,6 +20,7 @@ setDefaultTimeout(60_000)
 
 let schema: TestSchema
 let relays: Relay[] = []
+const topics: RecordedTopic[] = []
 let gates: (() => void)[] = []
 
 /** Holds a producer back; opened at the end of the test at the latest. */
@@ -38,7 +48,17 @@ afterEach(async () => {
   relays = []
 })
 
-afterAll(() => schema.close())
+afterAll(async () => {
+  // All at once, since a consumer that stops waits for its last fetch.
+  await Promise.all(topics.map((topic) => topic.close()))
+  await schema.close()
+})
+
+const openTopic = async () => {
+  const topic = await recordedTopic(schema.services)
+  topics.push(topic)
+  return topic
+}
 
 const startRelay = (producer: Producer, { run = schema.postgres.run, leaseMs = 600, batchSize = 20 } = {}) => {
   const relay = createRelay({ run, producer, log: silent, owner: Bun.randomUUIDv7(), leaseMs, batchSize })
@@ -61,10 +81,10 @@ const cuttable = () => {
 }
 
 test('relays that come and go while writers write send every message, each key in order', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   const faults = ['taken', 'taken', 'unacknowledged', 'taken', 'half', 'taken', 'refused'] as const
   let sends = 0
-  const producer = () => log.producer(() => faults[(sends += 1) % faults.length] ?? 'taken')
+  const producer = () => topic.producer(() => faults[(sends += 1) % faults.length] ?? 'taken')
   const write = counterWriter(schema.postgres, () => {
     for (const relay of relays) relay.wake()
   })
@@ -77,32 +97,34 @@ test('relays that come and go while writers write send every message, each key i
   startRelay(producer())
   startRelay(producer())
   while (!written.signal.aborted) {
-    const coming = startRelay(producer())
+    const comingProducer = producer()
+    const coming = startRelay(comingProducer)
     await eventually(async () => expect((await sharesOf(schema.owner.run)).length).toBeGreaterThanOrEqual(3), 20_000)
     await coming.stop()
+    await comingProducer.close()
   }
   await writers
   await empty()
-  expect(log.firstOccurrences()).toEqual(new Map(keys.map((key) => [key, upTo(60)])))
+  expect(await topic.firstOccurrences()).toEqual(new Map(keys.map((key) => [key, upTo(60)])))
 })
 
 test('relays share the shards fairly, as many as there are', async () => {
-  const log = brokerLog()
-  startRelay(log.producer())
+  const topic = await openTopic()
+  startRelay(topic.producer())
   await shares([12])
-  startRelay(log.producer())
+  startRelay(topic.producer())
   await shares([6, 6])
-  const third = startRelay(log.producer())
+  const third = startRelay(topic.producer())
   await shares([4, 4, 4])
   await third.stop()
   await shares([6, 6])
 })
 
 test('the shards of a relay that died are taken over once its lease has run out, and not before', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   const database = cuttable()
-  startRelay(log.producer(), { run: database.run })
-  startRelay(log.producer())
+  startRelay(topic.producer(), { run: database.run })
+  startRelay(topic.producer())
   await shares([6, 6])
   const before = await schema.owner.run(
     'select shard, owner, epoch, expires_at from orders.relay_leases order by shard',
@@ -119,22 +141,22 @@ test('the shards of a relay that died are taken over once its lease has run out,
 })
 
 test('a relay that stops gives its shards up at once, long before its lease runs out', async () => {
-  const log = brokerLog()
-  const first = startRelay(log.producer(), { leaseMs: 3_600_000 })
+  const topic = await openTopic()
+  const first = startRelay(topic.producer(), { leaseMs: 3_600_000 })
   await shares([12])
   await first.stop()
   expect(await sharesOf(schema.owner.run)).toEqual([])
   expect(await schema.owner.run('select owner from orders.relay_members')).toEqual([])
-  startRelay(log.producer())
+  startRelay(topic.producer())
   await shares([12])
 })
 
 test('a relay that stops finishes what it is sending and deletes it', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   const [sending, maySend] = [gate(), gate()]
   await counterWriter(schema.postgres)('key-0', 3)
   const relay = startRelay(
-    log.producer(async (): Promise<Fate> => {
+    topic.producer(async (): Promise<Fate> => {
       sending.open()
       await maySend.opened
       return 'taken'
@@ -144,12 +166,12 @@ test('a relay that stops finishes what it is sending and deletes it', async () =
   const stopped = relay.stop()
   maySend.open()
   await stopped
-  expect(log.firstOccurrences()).toEqual(new Map([['key-0', [1, 2, 3]]]))
+  expect(await topic.firstOccurrences()).toEqual(new Map([['key-0', [1, 2, 3]]]))
   expect(await waiting(schema.owner.run)).toBe(0)
 })
 
 test('a relay that wakes up after its lease deletes nothing that its successor holds, and sends nothing new', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   const write = counterWriter(schema.postgres)
   const deleted: number[] = []
   const counting: Run = async (text, parameters) => {
@@ -161,7 +183,7 @@ test('a relay that wakes up after its lease deletes nothing that its successor h
   await write('key-0', 30)
   const [stalls, wakes] = [gate(), gate()]
   let zombieSends = 0
-  const zombie = log.producer(async (): Promise<Fate> => {
+  const zombie = topic.producer(async (): Promise<Fate> => {
     zombieSends += 1
     stalls.open()
     await wakes.opened
@@ -172,7 +194,7 @@ test('a relay that wakes up after its lease deletes nothing that its successor h
   await shares([])
   await schema.owner.script('truncate orders.relay_members')
   const [holds, finishes] = [gate(), gate()]
-  const successor = log.producer(async (): Promise<Fate> => {
+  const successor = topic.producer(async (): Promise<Fate> => {
     holds.open()
     await finishes.opened
     return 'taken'
@@ -186,5 +208,5 @@ test('a relay that wakes up after its lease deletes nothing that its successor h
   await write('key-0', 5)
   finishes.open()
   await empty()
-  expect(log.firstOccurrences()).toEqual(new Map([['key-0', upTo(35)]]))
+  expect(await topic.firstOccurrences()).toEqual(new Map([['key-0', upTo(35)]]))
 })

@@ -2,7 +2,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, 
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
 import { silent } from '../../test/messaging.ts'
-import { type Fate, brokerLog, counterWriter, countersTable, upTo, waiting } from '../../test/outbox.ts'
+import {
+  type Fate,
+  type RecordedTopic,
+  counterWriter,
+  countersTable,
+  recordedTopic,
+  upTo,
+  waiting,
+} from '../../test/outbox.ts'
 import type { Run } from '../postgres.ts'
 import type { Producer } from './kafka.ts'
 import { type Relay, createRelay } from './relay.ts'
@@ -11,6 +19,7 @@ setDefaultTimeout(60_000)
 
 let schema: TestSchema
 let relays: Relay[] = []
+const topics: RecordedTopic[] = []
 
 beforeAll(async () => {
   schema = await testSchema(countersTable)
@@ -28,7 +37,17 @@ afterEach(async () => {
   relays = []
 })
 
-afterAll(() => schema.close())
+afterAll(async () => {
+  // All at once, since a consumer that stops waits for its last fetch.
+  await Promise.all(topics.map((topic) => topic.close()))
+  await schema.close()
+})
+
+const openTopic = async () => {
+  const topic = await recordedTopic(schema.services)
+  topics.push(topic)
+  return topic
+}
 
 const relayOn = (producer: Producer, options: { run?: Run; leaseMs?: number; batchSize?: number } = {}) => {
   const relay = createRelay({ run: schema.postgres.run, producer, log: silent, owner: Bun.randomUUIDv7(), ...options })
@@ -44,21 +63,21 @@ const fates = (...given: Fate[]) => {
 const keys = Array.from({ length: 20 }, (_, index) => `key-${index}`)
 const empty = () => eventually(async () => expect(await waiting(schema.owner.run)).toBe(0), 20_000)
 
-const expectAll = (log: ReturnType<typeof brokerLog>, count: number, of = keys) =>
-  expect(log.firstOccurrences()).toEqual(new Map(of.map((key) => [key, upTo(count)])))
+const expectAll = async (topic: RecordedTopic, count: number) =>
+  expect(await topic.firstOccurrences()).toEqual(new Map(keys.map((key) => [key, upTo(count)])))
 
 const writeAll = async (write: (key: string, times?: number) => Promise<void>, count: number) => {
   for (let round = 0; round < count; round += 1) await Promise.all(keys.map((key) => write(key)))
 }
 
 test('what is committed is sent and deleted, in the order of each key', async () => {
-  const log = brokerLog()
-  const relay = relayOn(log.producer(), { batchSize: 7 })
+  const topic = await openTopic()
+  const relay = relayOn(topic.producer(), { batchSize: 7 })
   relay.start()
   await writeAll(counterWriter(schema.postgres, relay.wake), 10)
   await relay.drained()
-  expectAll(log, 10)
-  expect(log.sent).toHaveLength(200)
+  await expectAll(topic, 10)
+  expect(await topic.sent()).toHaveLength(200)
   expect(await waiting(schema.owner.run)).toBe(0)
 })
 
@@ -71,22 +90,22 @@ const failures: Fate[][] = [
 
 for (const failure of failures) {
   test(`a batch that is ${failure.join(', ')} loses nothing and swaps no first occurrences`, async () => {
-    const log = brokerLog()
+    const topic = await openTopic()
     await writeAll(counterWriter(schema.postgres), 5)
-    const relay = relayOn(log.producer(fates(...failure)), { batchSize: 9 })
+    const relay = relayOn(topic.producer(fates(...failure)), { batchSize: 9 })
     relay.start()
     await relay.drained()
     await empty()
-    expectAll(log, 5)
+    await expectAll(topic, 5)
   })
 }
 
 test('nothing is sent behind a batch that is not acknowledged, and it is sent again unchanged', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   await counterWriter(schema.postgres)('key-0', 12)
   const batches: string[][] = []
   const relay = relayOn(
-    log.producer((records) => {
+    topic.producer((records) => {
       batches.push(records.map(({ headers }) => headers['ce_sequence'] ?? ''))
       return batches.length <= 3 ? 'refused' : 'taken'
     }),
@@ -105,7 +124,7 @@ test('nothing is sent behind a batch that is not acknowledged, and it is sent ag
 })
 
 test('a message committed late, below ids that were sent already, is sent before the next of its key', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   const inserted = Promise.withResolvers<void>()
   const mayCommit = Promise.withResolvers<void>()
   const insertLate = (run: Run, sequence: number) =>
@@ -123,7 +142,7 @@ test('a message committed late, below ids that were sent already, is sent before
   await writeAll(counterWriter(schema.postgres), 10)
   let sends = 0
   const relay = relayOn(
-    log.producer(async (): Promise<Fate> => {
+    topic.producer(async (): Promise<Fate> => {
       sends += 1
       if (sends === 20) {
         mayCommit.resolve()
@@ -137,11 +156,13 @@ test('a message committed late, below ids that were sent already, is sent before
   relay.start()
   await relay.drained()
   await empty()
-  expect(log.firstOccurrences()).toEqual(new Map([...keys.map((key) => [key, upTo(10)] as const), ['late', [1, 2]]]))
+  expect(await topic.firstOccurrences()).toEqual(
+    new Map([...keys.map((key) => [key, upTo(10)] as const), ['late', [1, 2]]]),
+  )
 })
 
 test('a relay that dies between the acknowledgement and the deletion loses nothing', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   await writeAll(counterWriter(schema.postgres), 3)
   const died = Promise.withResolvers<void>()
   const never = new Promise<never>(() => undefined)
@@ -151,7 +172,7 @@ test('a relay that dies between the acknowledgement and the deletion loses nothi
       died.resolve()
       return never
     },
-    producer: log.producer(),
+    producer: topic.producer(),
     log: silent,
     owner: Bun.randomUUIDv7(),
     leaseMs: 600,
@@ -159,14 +180,14 @@ test('a relay that dies between the acknowledgement and the deletion loses nothi
   })
   dead.start()
   await died.promise
-  expect(log.sent.length).toBeGreaterThan(0)
-  relayOn(log.producer(), { leaseMs: 600 }).start()
+  expect(await topic.sent()).not.toEqual([])
+  relayOn(topic.producer(), { leaseMs: 600 }).start()
   await empty()
-  expectAll(log, 3)
+  await expectAll(topic, 3)
 })
 
 test('a deletion that fails while the next batch is read ends nothing, and nothing is lost', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   await writeAll(counterWriter(schema.postgres), 5)
   let deletions = 0
   const run: Run = async (text, parameters) => {
@@ -178,23 +199,23 @@ test('a deletion that fails while the next batch is read ends nothing, and nothi
     if (deletions === 1) throw new Error('on purpose')
     return schema.postgres.run(text, parameters)
   }
-  const relay = relayOn(log.producer(), { run, batchSize: 10 })
+  const relay = relayOn(topic.producer(), { run, batchSize: 10 })
   relay.start()
   await relay.drained()
   await empty()
-  expectAll(log, 5)
+  await expectAll(topic, 5)
 })
 
 test('a database that goes away for a while stops no relay', async () => {
-  const log = brokerLog()
+  const topic = await openTopic()
   let away = true
   const run: Run = (text, parameters) =>
     away ? Promise.reject(new Error('on purpose')) : schema.postgres.run(text, parameters)
-  const relay = relayOn(log.producer(), { run })
+  const relay = relayOn(topic.producer(), { run })
   relay.start()
   await writeAll(counterWriter(schema.postgres, relay.wake), 1)
-  expect(log.sent).toEqual([])
+  expect(await topic.sent()).toEqual([])
   away = false
   await empty()
-  expectAll(log, 1)
+  await expectAll(topic, 1)
 })

@@ -1,12 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { machine, withBench } from './bench/environment.ts'
+import { machine, resultsFolder, withBench } from './bench/environment.ts'
 import { type Results, printTable, toJson } from './bench/report.ts'
-import { isReached, type Row, type Scenario } from './bench/scenario.ts'
+import type { Row, Scenario } from './bench/scenario.ts'
 import { scenarios } from './bench/scenarios.ts'
 import { messageOf } from '#platform/errors'
 import { ServiceFailure } from './services/index.ts'
-import { bulkheadFolder } from './services/paths.ts'
 
 const usage = `Usage: bun run bench [${scenarios.map(({ name }) => name).join('|')} ...] [--quick] [--json FILE]`
 
@@ -43,6 +42,7 @@ const missingTools = ({ name, needs }: Scenario): string | undefined => {
 const main = async (): Promise<boolean> => {
   const { wanted, quick, file } = readArguments(process.argv.slice(2))
   const startedAt = new Date()
+  await mkdir(resultsFolder, { recursive: true })
   const rows: Row[] = []
   const failures: string[] = wanted.flatMap((scenario) => missingTools(scenario) ?? [])
   const able = wanted.filter((scenario) => !missingTools(scenario))
@@ -61,12 +61,13 @@ const main = async (): Promise<boolean> => {
     })
   }
   const results: Results = { startedAt, quick, machine: await machine(), rows, failures }
-  const target = file ?? join(bulkheadFolder, 'bench', `${startedAt.toISOString().replaceAll(':', '-')}.json`)
+  const target = file ?? join(resultsFolder, `${startedAt.toISOString().replaceAll(':', '-')}.json`)
   await mkdir(dirname(target), { recursive: true })
   await writeFile(target, toJson(results))
   printTable(results)
   console.log(`\nWritten to ${target}`)
-  return failures.length === 0 && rows.every((row) => isReached(row) !== false)
+  // A figure that falls short is a result; only what could not be measured is a failure.
+  return failures.length === 0
 }
 
 try {

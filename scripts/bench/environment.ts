@@ -1,23 +1,35 @@
 import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
 import { parseConfig, parseMigrateConfig } from '../../src/config.ts'
 import { createLog } from '#platform/log'
 import { openPostgres } from '#platform/postgres'
 import { migrate } from '../migrate.ts'
-import { servicesRemove, servicesUp } from '../services/index.ts'
+import { ServiceFailure, servicesRemove, servicesUp } from '../services/index.ts'
+import { tryLock } from '../services/lock.ts'
+import { bulkheadFolder } from '../services/paths.ts'
 import type { Bench } from './scenario.ts'
 
-const profile = 'bench'
+// Its folder goes with each run; the results, in .bulkhead/bench, stay.
+const profile = 'bench-services'
 
-/** Addresses that are set in the environment are left alone: the scenarios truncate tables and flush nothing else's data. */
+/** Services that the environment names are left alone: the scenarios truncate tables. */
 const withoutServices = () => {
   const { DATABASE_URL: _, KAFKA_BROKERS: __, REDIS_URL: ___, ...rest } = process.env
   return rest
 }
 
+/** Where results and the log of the measured servers are kept. */
+export const resultsFolder = join(bulkheadFolder, 'bench')
+
 export type Length = { quick: boolean; progress: (line: string) => void }
 
-/** Runs `work` with Postgres, broker and Redis that are empty at first and go afterwards. */
+/** Runs `work` with Postgres, broker and Redis that are empty at first and go afterwards, also on Ctrl-C. */
 export const withBench = async ({ quick, progress }: Length, work: (bench: Bench) => Promise<void>): Promise<void> => {
+  const lock = tryLock('bench-run')
+  if (!lock) throw new ServiceFailure('Another bench runs in this clone; two at once would measure each other.')
+  const interrupted = () => void servicesRemove(profile).finally(() => process.exit(130))
+  process.once('SIGINT', interrupted)
+  process.once('SIGTERM', interrupted)
   await servicesRemove(profile)
   try {
     const services = await servicesUp(profile, { env: withoutServices(), progress })
@@ -34,6 +46,9 @@ export const withBench = async ({ quick, progress }: Length, work: (bench: Bench
     await work({ environment, config: parseConfig(environment), ...length, quick, log, progress })
   } finally {
     await servicesRemove(profile)
+    process.off('SIGINT', interrupted)
+    process.off('SIGTERM', interrupted)
+    lock.release()
   }
 }
 

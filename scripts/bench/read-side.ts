@@ -16,7 +16,7 @@ const measure = async (bench: Bench, sides: (user: SignedIn) => { ours: Side; ba
       figure: { ...ours, url: servers[0].url + ours.path },
     }
     await compare(loads.limit, loads.figure)
-    const warmUp = bench.quick ? 1 : 4
+    const warmUp = bench.quick ? 1 : 8
     await wrk(loads.limit, warmUp)
     await wrk(loads.figure, warmUp)
     const measured = await alternate(bench, {

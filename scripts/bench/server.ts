@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import { sleep } from '#platform/retry'
-import { bulkheadFolder, root } from '../services/paths.ts'
+import { root } from '../services/paths.ts'
+import { resultsFolder } from './environment.ts'
 import type { Bench } from './scenario.ts'
 
 const startLimitMs = 30_000
-const logFile = join(bulkheadFolder, 'bench', 'server.log')
+const logFile = join(resultsFolder, 'server.log')
 
 export type Server = {
   pid: number
@@ -31,9 +32,12 @@ const spawn = async (bench: Bench, script: string, path: string): Promise<Server
     stdout: Bun.file(logFile),
     stderr: Bun.file(logFile),
   })
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
   const stop = async () => {
+    process.off('exit', kill)
     child.kill('SIGTERM')
-    const killing = setTimeout(() => child.kill('SIGKILL'), 12_000)
+    const killing = setTimeout(kill, 12_000)
     await child.exited
     clearTimeout(killing)
   }

@@ -89,7 +89,7 @@ export const start: Scenario = {
       await work(bench, server)
       const mb = residentMb(server.pid)
       bench.progress(`  ${Math.round(mb)} MB after its work; now at rest for ${seconds} s`)
-      await sleep(bench.quick ? 2_000 : 10_000)
+      await sleep(10_000)
       return { mb, ...(await atRest(bench, server, seconds)) }
     })
     return [

@@ -54,7 +54,7 @@ const empty = (bench: Bench) => asOwner(bench, 'truncate users.users, users.outb
 
 export const write: Scenario = {
   name: 'write',
-  needs: [{ program: 'pgbench', debianPackage: 'postgresql-contrib' }],
+  needs: [{ program: 'pgbench', debianPackage: 'postgresql' }],
   run: async (bench) => {
     const folder = await mkdtemp(join(tmpdir(), 'bulkhead-bench-'))
     const script = join(folder, 'four-round-trips.sql')

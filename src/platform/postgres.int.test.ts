@@ -152,6 +152,17 @@ test('a connection that is cut before the commit is a transient error, and nothi
     expect(await marksOf(mark)).toEqual([])
   }))
 
+test('a transaction whose backend is terminated ends with a transient error, and does not wait without end', async () => {
+  for (let time = 0; time < 20; time += 1) {
+    const work = postgres.transaction(async ({ run }) => {
+      const [row] = await run('select pg_backend_pid() as pid')
+      await schema.owner.run('select pg_terminate_backend($1::int)', [Number(row?.['pid'])])
+      await run(insert, [newMark()])
+    })
+    expect(isTransient(await thrownBy(work))).toBe(true)
+  }
+})
+
 test('a statement issued after its transaction ended is refused and runs nowhere', async () => {
   const one = schema.open(1)
   const mark = newMark()

@@ -80,6 +80,18 @@ const cuttable = () => {
   return { run, cut: () => (cut = true) }
 }
 
+/** A database that notes how many rows each deletion from the outbox took. */
+const countingDeletions = () => {
+  const deleted: number[] = []
+  const counting: Run = async (text, parameters) => {
+    if (!text.startsWith('delete from outbox')) return schema.postgres.run(text, parameters)
+    const rows = await schema.postgres.run(`${text} returning id`, parameters)
+    deleted.push(rows.length)
+    return rows
+  }
+  return { run: counting, deleted }
+}
+
 test('relays that come and go while writers write send every message, each key in order', async () => {
   const topic = await openTopic()
   const faults = ['taken', 'taken', 'unacknowledged', 'taken', 'half', 'taken', 'refused'] as const
@@ -173,13 +185,7 @@ test('a relay that stops finishes what it is sending and deletes it', async () =
 test('a relay that wakes up after its lease deletes nothing that its successor holds, and sends nothing new', async () => {
   const topic = await openTopic()
   const write = counterWriter(schema.postgres)
-  const deleted: number[] = []
-  const counting: Run = async (text, parameters) => {
-    if (!text.startsWith('delete from outbox')) return schema.postgres.run(text, parameters)
-    const rows = await schema.postgres.run(`${text} returning id`, parameters)
-    deleted.push(rows.length)
-    return rows
-  }
+  const { run: counting, deleted } = countingDeletions()
   await write('key-0', 30)
   const [stalls, wakes] = [gate(), gate()]
   let zombieSends = 0
@@ -209,4 +215,23 @@ test('a relay that wakes up after its lease deletes nothing that its successor h
   finishes.open()
   await empty()
   expect(await topic.firstOccurrences()).toEqual(new Map([['key-0', upTo(35)]]))
+})
+
+test('a relay whose shards were lost and regained while it sent deletes nothing under the old epoch', async () => {
+  const topic = await openTopic()
+  const { run, deleted } = countingDeletions()
+  const [sending, maySend] = [gate(), gate()]
+  await counterWriter(schema.postgres)('key-0', 3)
+  const producer = topic.producer(async (): Promise<Fate> => {
+    sending.open()
+    await maySend.opened
+    return 'taken'
+  })
+  startRelay(producer, { run, leaseMs: 3_000 })
+  await sending.opened
+  await schema.owner.script('update orders.relay_leases set epoch = epoch + 1')
+  maySend.open()
+  await empty()
+  expect([deleted[0], deleted.at(-1)]).toEqual([0, 3])
+  expect(await topic.firstOccurrences()).toEqual(new Map([['key-0', [1, 2, 3]]]))
 })

@@ -90,8 +90,8 @@ test('immediate restarts under load end no process, slow no pool and lose no ack
       await advances(100)
     }
     expect((await load.report()).failed).toBeGreaterThan(0)
-    const after = await committedMeanwhile(load.report)
-    expect(after).toBeGreaterThan(before / 3)
+    // Connections come back one after the other, each after its back-off; a pool that is left slow never gets there.
+    await eventually(async () => expect(await committedMeanwhile(load.report)).toBeGreaterThan(before / 2), 30_000)
 
     const acknowledged = await load.stop()
     expect(await load.exited).toBe(0)

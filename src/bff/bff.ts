@@ -37,6 +37,9 @@ type UsersTrace = Parameters<HostedModule<'users'>['context']>[0]
 /** Bodies larger than this are refused before they are read. */
 const maxBodyBytes = 100_000
 
+const statesFittingLength = (headers: Headers): boolean =>
+  !headers.has('transfer-encoding') && Number(headers.get('content-length') ?? 0) <= maxBodyBytes
+
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
   const { log, development } = options
@@ -47,16 +50,17 @@ export const createBff = (options: BffOptions) => {
     const call = createCall(c, options)
     c.set('call', call)
     await next()
-    c.header('Correlation-Id', call.trace.correlationId)
+    // Not by c.header, which copies a finished answer with its body as a stream.
+    c.res.headers.set('Correlation-Id', call.trace.correlationId)
   })
-  app.use(
-    bodyLimit({
-      maxSize: maxBodyBytes,
-      onError: () => {
-        throw new DomainError('too-large', `The body must have at most ${maxBodyBytes} bytes.`)
-      },
-    }),
-  )
+  const limitBody = bodyLimit({
+    maxSize: maxBodyBytes,
+    onError: () => {
+      throw new DomainError('too-large', `The body must have at most ${maxBodyBytes} bytes.`)
+    },
+  })
+  // A body of a stated length is judged by it: merely looking at the stream makes Bun read every body as one.
+  app.use((c, next) => (statesFittingLength(c.req.raw.headers) ? next() : limitBody(c, next)))
   app.get('/users/*', async (c, next) => {
     await awaitConsistencyOf(c, options)
     await next()

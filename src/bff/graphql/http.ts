@@ -1,32 +1,30 @@
 import {
   type DocumentNode,
-  getOperationAST,
+  type OperationTypeNode,
   type GraphQLSchema,
-  type execute as Execute,
   type parse as Parse,
   type validate as Validate,
+  execute,
+  getOperationAST,
 } from 'graphql'
-import type { createGraphql } from './yoga.ts'
+import type { Graphql } from './yoga.ts'
 import type { GraphqlContext } from './builder.ts'
 
-type Yoga = ReturnType<typeof createGraphql>
-
-type Enveloped = {
-  schema: GraphQLSchema
-  parse: typeof Parse
-  validate: typeof Validate
-  execute: typeof Execute
-  contextFactory: () => unknown
-}
+type Enveloped = { schema: GraphQLSchema; parse: typeof Parse; validate: typeof Validate }
 
 type Operation = { query: string; variables?: Record<string, unknown>; operationName?: string }
 
+/** Texts longer than this are prepared anew each time, so that a client cannot fill the memory with them. */
+const maxRememberedLength = 4_000
+const rememberedDocuments = 1_000
+
 /**
- * Answers GraphQL requests. The common one, a JSON POST that wants JSON back, runs through Yoga's own plugins for parsing,
- * validation, execution and masking, without its HTTP pipeline, which costs more than the whole execution of a small query
- * on Bun. Everything else (GET, GraphiQL, subscriptions, other media types, requests that are not well formed) is Yoga's.
+ * Answers GraphQL requests. The common one, a JSON POST that wants JSON back, is parsed and validated with Yoga's plugins
+ * once for each text, then executed and masked here: Yoga's HTTP pipeline and its wrapping of each execution cost more
+ * than the whole execution of a small query on Bun. Everything else (GET, GraphiQL, subscriptions, other media types,
+ * requests that are not well formed or not valid) is Yoga's.
  */
-export const createGraphqlHandler = (yoga: Yoga) => {
+export const createGraphqlHandler = ({ yoga, schema, maskError }: Graphql) => {
   const throughYoga = async (
     request: Request,
     body: string | undefined,
@@ -36,39 +34,54 @@ export const createGraphqlHandler = (yoga: Yoga) => {
     return yoga.fetch(body === undefined ? request : new Request(url, { method, headers, body, signal }), context)
   }
 
+  /** The document of a text that is valid; undefined for any other, which Yoga answers as the specification says. */
+  const prepare = (query: string): DocumentNode | undefined => {
+    const enveloped = yoga.getEnveloped() as Enveloped
+    try {
+      const document = enveloped.parse(query)
+      return enveloped.validate(enveloped.schema, document).length === 0 ? document : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  const remembered = new Map<string, DocumentNode>()
+  const documentOf = (query: string): DocumentNode | undefined => {
+    const known = remembered.get(query)
+    if (known) return known
+    const document = prepare(query)
+    if (!document || query.length > maxRememberedLength) return document
+    if (remembered.size >= rememberedDocuments) remembered.delete(remembered.keys().next().value ?? '')
+    remembered.set(query, document)
+    return document
+  }
+
   return async (request: Request, context: GraphqlContext): Promise<Response> => {
     if (request.method !== 'POST' || !wantsPlainJson(request.headers)) return throughYoga(request, undefined, context)
     const body = await request.text()
     const operation = readOperation(body)
     if (!operation) return throughYoga(request, body, context)
-
-    const enveloped = yoga.getEnveloped({ ...context, request, params: operation }) as Enveloped
-    const document = parsedBy(enveloped, operation.query)
-    if (!document) return throughYoga(request, body, context)
-    const kind = getOperationAST(document, operation.operationName)?.operation
-    if (kind === undefined || kind === 'subscription') return throughYoga(request, body, context)
-    if (enveloped.validate(enveloped.schema, document).length > 0) return throughYoga(request, body, context)
-    const result = await enveloped.execute({
-      schema: enveloped.schema,
+    const document = documentOf(operation.query)
+    if (!document || !isAnswerable(document, operation)) return throughYoga(request, body, context)
+    const result = await execute({
+      schema,
       document,
-      contextValue: await enveloped.contextFactory(),
+      contextValue: context,
       ...(operation.variables ? { variableValues: operation.variables } : {}),
       ...(operation.operationName === undefined ? {} : { operationName: operation.operationName }),
     })
     // Nothing ran, since the variables do not fit: Yoga knows the status for that.
     if (!('data' in result)) return throughYoga(request, body, context)
-    return new Response(JSON.stringify(result), { headers: { 'content-type': 'application/json; charset=utf-8' } })
+    const masked = result.errors ? { ...result, errors: result.errors.map(maskError) } : result
+    return new Response(JSON.stringify(masked), { headers: { 'content-type': 'application/json; charset=utf-8' } })
   }
 }
 
-/** The document, or undefined for a text that is no GraphQL: Yoga answers that as the specification says. */
-const parsedBy = (enveloped: Enveloped, query: string): DocumentNode | undefined => {
-  try {
-    return enveloped.parse(query)
-  } catch {
-    return undefined
-  }
-}
+const answerable: (OperationTypeNode | undefined)[] = ['query', 'mutation'] as OperationTypeNode[]
+
+/** Whether the text has the one operation that is asked for, and it answers once. */
+const isAnswerable = (document: DocumentNode, { operationName }: Operation): boolean =>
+  answerable.includes(getOperationAST(document, operationName)?.operation)
 
 const wantsPlainJson = (headers: Headers): boolean => {
   const type = headers.get('content-type') ?? ''

@@ -5,7 +5,9 @@ import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import './users.ts'
 
-export const schema = builder.toSchema()
+const schema = builder.toSchema()
+
+export type Graphql = ReturnType<typeof createGraphql>
 
 /** GraphQL over HTTP. Errors carry the codes of the HTTP routes; anything unexpected is masked and logged. */
 export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }) => {
@@ -27,7 +29,7 @@ export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }
       },
     })
   }
-  return createYoga<GraphqlContext>({
+  const yoga = createYoga<GraphqlContext>({
     schema,
     graphiql,
     landingPage: false,
@@ -38,6 +40,7 @@ export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }
     maxRequestBodySize: false,
     maskedErrors: { maskError },
   })
+  return { yoga, schema, maskError }
 }
 
 /** GraphQL's own refusals, of syntax and of validation, keep their text and get a code. */

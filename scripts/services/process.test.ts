@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isAlive, runningProcess, spawnServer, startOf, stopProcess } from './process.ts'
+import { eventually } from '../../src/test/eventually.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'bulkhead-process-'))
 const pidFile = join(folder, 'pid')
@@ -23,10 +24,10 @@ const start = async (script: string) => {
 test('a server names itself in its pid file, and its output goes to its log', async () => {
   const { pid, running } = await start('echo hello; exec sleep 60')
   expect(running.pid).toBe(pid)
+  await eventually(() => expect(readFileSync(log, 'utf8')).toBe('hello\n'))
   await stopProcess(running, 'SIGTERM', 2000)
   expect(isAlive(running)).toBe(false)
   expect(runningProcess(pidFile)).toBeUndefined()
-  expect(readFileSync(log, 'utf8')).toBe('hello\n')
 })
 
 test('a server that does not listen to its signal is killed', async () => {
@@ -54,6 +55,7 @@ test('a later process that got the same id is neither taken for the server nor k
 test('the log of the start before is kept', async () => {
   for (const word of ['one', 'two']) {
     const { running } = await start(`echo ${word}; exec sleep 60`)
+    await eventually(() => expect(readFileSync(log, 'utf8')).toBe(`${word}\n`))
     await stopProcess(running, 'SIGTERM', 2000)
   }
   expect(existsSync(`${log}.old`)).toBe(true)

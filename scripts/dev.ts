@@ -1,7 +1,10 @@
 import { type FSWatcher, watch } from 'node:fs'
-import { parseMigrateConfig } from '../src/config.ts'
+import { createApp } from '../src/app.ts'
+import { parseConfig, parseMigrateConfig } from '../src/config.ts'
 import { StartError, messageOf } from '#platform/errors'
+import { createLog } from '#platform/log'
 import { migrate } from './migrate.ts'
+import { seed } from './seed.ts'
 import { type Environment, ServiceFailure, servicesDown, startServices } from './services/index.ts'
 
 const readyWithinMs = 30_000
@@ -34,6 +37,18 @@ const isFree = (hostname: string, port: number): boolean => {
     return true
   } catch {
     return false
+  }
+}
+
+/** Puts the products on sale that are not there yet. */
+const seedDevelopment = async (environment: Environment) => {
+  const app = createApp(parseConfig(environment), createLog({ level: 'error', readable: true }))
+  const id = Bun.randomUUIDv7()
+  try {
+    const created = await seed(app.faces.orders.context({ correlationId: id, causationId: id }))
+    if (created.length > 0) console.log(`seeded ${created.join(', ')}`)
+  } finally {
+    await app.stop()
   }
 }
 
@@ -75,6 +90,7 @@ const welcome = (environment: Environment, url: string): string => `
   Postgres   ${withoutPassword(environment['DATABASE_URL'])}
   broker     ${environment['KAFKA_BROKERS']}
   Redis      ${withoutPassword(environment['REDIS_URL'])}
+  provider   ${withoutPassword(environment['PAYMENT_PROVIDER_URL'])}
 
   Sign in as the operator:  ${environment['OPERATOR_EMAIL']}  ${environment['OPERATOR_PASSWORD']}
 
@@ -120,6 +136,7 @@ const dev = async () => {
     const url = `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${port}`
     const start = async () => {
       await migrate(parseMigrateConfig(environment), (line) => console.log(`migrated ${line}`))
+      await seedDevelopment(environment)
       server = await startServer(environment, url)
     }
     await start()

@@ -1,6 +1,6 @@
 import { type MigrateConfig, brokerSettings, parseMigrateConfig } from '../src/config.ts'
-import { orders } from '#modules/orders'
-import { payments } from '#modules/payments'
+import { ordersTopics } from '#modules/orders'
+import { paymentsTopics } from '#modules/payments'
 import { ensureOperator, users } from '#modules/users'
 import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
@@ -32,7 +32,7 @@ const openMessaging = (config: MigrateConfig) =>
   openBroker({ ...brokerSettings(config), clientId: 'bulkhead-migrate', log })
 
 const createTopics = async (config: MigrateConfig): Promise<void> => {
-  const topics = [...users.topics, ...orders.topics, ...payments.topics]
+  const topics = [...users.topics, ...ordersTopics, ...paymentsTopics]
   const settings = { partitions, replication: config.KAFKA_REPLICATION, retentionMs: config.KAFKA_RETENTION_MS }
   const broker = openMessaging(config)
   try {

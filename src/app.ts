@@ -9,7 +9,9 @@ import { createFailureLimit } from '#platform/failure-limit'
 import type { Log } from '#platform/log'
 import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
+import type { Keep } from '#platform/messaging/outbox'
 import { hostModule } from '#platform/module'
+import { createOutgoing } from '#platform/outgoing'
 import { createPasswords } from '#platform/passwords'
 import { openPostgres } from '#platform/postgres'
 import { openRedis } from '#platform/redis'
@@ -45,11 +47,19 @@ export const createApp = (config: Config, log: Log) => {
     }),
   }
 
+  const now = () => new Date()
+  const newId = () => Bun.randomUUIDv7()
+  const provider = createOutgoing({
+    baseUrl: config.PAYMENT_PROVIDER_URL,
+    name: 'the payment provider',
+    log,
+    timeoutMs: 5_000,
+  })
   const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS }
   const hosted = {
     users: hostModule({ definition: users, postgres: databases.users, ...shared }),
-    orders: hostModule({ definition: orders, postgres: databases.orders, ...shared }),
-    payments: hostModule({ definition: payments, postgres: databases.payments, ...shared }),
+    orders: hostModule({ definition: orders({ log, now }), postgres: databases.orders, ...shared }),
+    payments: hostModule({ definition: payments({ provider, newId, now }), postgres: databases.payments, ...shared }),
   }
   const modules = Object.values(hosted)
 
@@ -57,6 +67,7 @@ export const createApp = (config: Config, log: Log) => {
     passwords: createPasswords(),
     signInFailures: createFailureLimit({ redis, prefix: 'users:sign-in-failures', max: 5, windowMs: 15 * 60_000 }),
   }
+  const ordersParts = { flowDeadlineMs: config.FLOW_DEADLINE_MS }
   const notReady = async () => {
     const found = await Promise.all(modules.map((module) => module.notReady()))
     const policy = redis.server()?.evictionPolicy ?? 'unknown: Redis does not answer'
@@ -65,11 +76,19 @@ export const createApp = (config: Config, log: Log) => {
       ...found.flat(),
     ]
   }
-  const bff = createBff({
-    modules: {
-      ...hosted,
-      users: { ...hosted.users, context: (trace: Trace) => ({ ...hosted.users.context(trace), ...usersParts }) },
+  const faces = {
+    ...hosted,
+    users: {
+      ...hosted.users,
+      context: (trace: Trace, keep?: Keep) => ({ ...hosted.users.context(trace, keep), ...usersParts }),
     },
+    orders: {
+      ...hosted.orders,
+      context: (trace: Trace, keep?: Keep) => ({ ...hosted.orders.context(trace, keep), ...ordersParts }),
+    },
+  }
+  const bff = createBff({
+    modules: faces,
     tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
     log,
     notReady,
@@ -78,6 +97,12 @@ export const createApp = (config: Config, log: Log) => {
 
   return {
     hosted,
+    databases,
+    redis,
+    broker,
+    provider,
+    /** The modules with the whole context that their commands and queries take. */
+    faces,
     bff,
     notReady,
     /** Resolves when Redis answers; the databases and the broker are reached when they are first needed. */

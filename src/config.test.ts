@@ -10,6 +10,7 @@ const serving = {
   PAYMENTS_DATABASE_URL: 'postgresql://payments:c@db:5432/bulkhead',
   KAFKA_BROKERS: 'one:9092, two:9092',
   REDIS_URL: 'redis://redis:6379',
+  PAYMENT_PROVIDER_URL: 'http://provider:8080',
   JWT_KEYS: `new:${secret},old:${secret}`,
 }
 

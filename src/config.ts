@@ -65,6 +65,8 @@ const serving = z
     KAFKA_SESSION_TIMEOUT_MS: z.coerce.number().int().min(500).default(6_000),
     RELAY_LEASE_MS: z.coerce.number().int().min(500).default(5_000),
     REDIS_URL: url('redis:', 'rediss:'),
+    PAYMENT_PROVIDER_URL: url('http:', 'https:'),
+    FLOW_DEADLINE_MS: z.coerce.number().int().min(1_000).default(60_000),
     JWT_KEYS: jwtKeys,
     TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),
     LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),

@@ -1,9 +1,42 @@
 import type { ModuleDefinition } from '#platform/module'
+import type { Outgoing } from '#platform/outgoing'
+import { charge } from './calls/charge.ts'
+import { refund } from './calls/refund.ts'
+import { onOrderEvents } from './consumers/on-order-events.ts'
+import { onPaymentCommands } from './consumers/on-payment-commands.ts'
+import { projectPayments } from './consumers/project-payments.ts'
+import { sumSlices } from './consumers/sum-slices.ts'
 import { paymentCommands, paymentEvents, paymentTasks } from './events.ts'
+import { createProvider } from './provider.ts'
+import { settlementSnapshots } from './settlement-snapshot.ts'
+import { paymentSnapshots } from './snapshot.ts'
+import { onSettlementDeadline } from './timers/settlement-deadline.ts'
 
-export const payments: ModuleDefinition<'payments'> = {
-  name: 'payments',
-  topics: [paymentEvents, paymentCommands, paymentTasks],
-  snapshots: [],
-  consumers: () => [],
+export type { Context } from './context.ts'
+export { type PaymentSnapshot, paymentSnapshot } from './snapshot.ts'
+export { type SettlementSnapshot, settlementSnapshot } from './settlement-snapshot.ts'
+export { refundPayment } from './commands/refund-payment.ts'
+export { startSettlement } from './commands/start-settlement.ts'
+export { getPayment } from './queries/get-payment.ts'
+export { getSettlement } from './queries/get-settlement.ts'
+
+export const paymentsTopics = [paymentEvents, paymentCommands, paymentTasks]
+
+type Outside = { provider: Outgoing; newId: () => string; now: () => Date }
+
+export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDefinition<'payments'> => {
+  const provider = createProvider(outgoing)
+  return {
+    name: 'payments',
+    topics: paymentsTopics,
+    snapshots: [paymentSnapshots, settlementSnapshots],
+    consumers: ({ snapshots }) => [
+      onOrderEvents({ newId, now }),
+      onPaymentCommands({ newId, now }),
+      projectPayments(snapshots),
+      sumSlices,
+    ],
+    calls: [charge(provider, now), refund(provider)],
+    timers: [onSettlementDeadline],
+  }
 }

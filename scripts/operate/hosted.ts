@@ -4,7 +4,9 @@ import { StartError, DomainError, UnavailableError } from '#platform/errors'
 import { createLog } from '#platform/log'
 import { ServiceFailure, developmentEnvironment } from '../services/index.ts'
 
-export type Hosted = ReturnType<typeof createApp>['hosted']
+type App = ReturnType<typeof createApp>
+
+export type Hosted = App['hosted']
 
 export const moduleNames = ['users', 'orders', 'payments'] as const
 
@@ -18,13 +20,13 @@ export const parseModuleName = (name: string): ModuleName => {
 }
 
 /** Runs an operator's command on the modules, wired as in the process but neither serving nor consuming, and exits. */
-export const operate = async (command: (hosted: Hosted) => Promise<void>): Promise<never> => {
+export const operate = async (command: (hosted: Hosted, app: App) => Promise<void>): Promise<never> => {
   try {
     const environment = await developmentEnvironment()
     const app = createApp(parseConfig(environment), createLog({ level: 'error', readable: true }))
     try {
       await app.connected()
-      await command(app.hosted)
+      await command(app.hosted, app)
     } finally {
       await app.stop()
     }

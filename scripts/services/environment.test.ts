@@ -4,7 +4,7 @@ import { environmentVariables } from './service.ts'
 import { newState } from './state.ts'
 import { withDatabase } from './test-database.ts'
 
-const state = { ...newState(), ports: { postgres: 20_001, broker: 20_002, redis: 20_003 } }
+const state = { ...newState(), ports: { postgres: 20_001, broker: 20_002, redis: 20_003, provider: 20_004 } }
 
 test('every variable is there, and reaches the ports that were chosen', () => {
   const environment = serviceEnvironment(state, {})
@@ -13,6 +13,7 @@ test('every variable is there, and reaches the ports that were chosen', () => {
   expect(environment.DATABASE_URL).toBe(`postgres://bulkhead:${state.secrets.postgres}@127.0.0.1:20001/bulkhead`)
   expect(environment.KAFKA_BROKERS).toBe('127.0.0.1:20002')
   expect(environment.REDIS_URL).toBe('redis://127.0.0.1:20003')
+  expect(environment.PAYMENT_PROVIDER_URL).toBe('http://127.0.0.1:20004')
   expect(environment.JWT_KEYS).toMatch(/^dev:[\w-]{43,}$/)
 })
 

@@ -8,6 +8,7 @@ export const environmentVariables = [
   'KAFKA_BROKERS',
   'KAFKA_REPLICATION',
   'REDIS_URL',
+  'PAYMENT_PROVIDER_URL',
   'JWT_KEYS',
   'OPERATOR_EMAIL',
   'OPERATOR_PASSWORD',

@@ -14,7 +14,7 @@ setDefaultTimeout(60_000)
 const env = {}
 const profile = `test-${process.pid}-services`
 const folder = mkdtempSync(join(tmpdir(), 'bulkhead-services-'))
-const names = ['postgres', 'broker', 'redis']
+const names = ['postgres', 'broker', 'redis', 'provider']
 
 const docker = (script: string) => writeFileSync(join(folder, 'docker'), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
 
@@ -37,11 +37,18 @@ const upElsewhere = (variables: Record<string, string | undefined> = {}) => {
     import { ServiceFailure, servicesUp } from ${JSON.stringify(join(import.meta.dir, 'index.ts'))}
     try { await servicesUp(${JSON.stringify(profile)}) }
     catch (error) { console.error(error instanceof ServiceFailure ? error.message : error); process.exit(error.exitCode ?? 99) }`
-  const given = { ...process.env, DATABASE_URL: '', KAFKA_BROKERS: '', REDIS_URL: '', ...variables }
+  const given = {
+    ...process.env,
+    DATABASE_URL: '',
+    KAFKA_BROKERS: '',
+    REDIS_URL: '',
+    PAYMENT_PROVIDER_URL: '',
+    ...variables,
+  }
   return Bun.spawn([process.execPath, '-e', script], { env: given, stdout: 'ignore', stderr: 'pipe' })
 }
 
-const countUp = async (environment: { DATABASE_URL: string; REDIS_URL: string }) => {
+const countUp = async (environment: { DATABASE_URL: string; REDIS_URL: string; PAYMENT_PROVIDER_URL: string }) => {
   const sql = new SQL(environment.DATABASE_URL, { max: 1 })
   await sql`create table if not exists visits (id int)`
   await sql`insert into visits values (1)`
@@ -50,13 +57,20 @@ const countUp = async (environment: { DATABASE_URL: string; REDIS_URL: string })
   const redis = new RedisClient(environment.REDIS_URL)
   const inRedis = await redis.incr('visits')
   redis.close()
-  return [rows[0]?.count, inRedis]
+  const provider = environment.PAYMENT_PROVIDER_URL
+  await fetch(`${provider}/charges`, {
+    method: 'POST',
+    headers: { 'idempotency-key': crypto.randomUUID() },
+    body: JSON.stringify({ token: 'tok_visa', amount: 1, currency: 'EUR', reference: 'a visit' }),
+  })
+  const ledger = (await (await fetch(`${provider}/ledger`)).json()) as { items: unknown[] }
+  return [rows[0]?.count, inRedis, ledger.items.length]
 }
 
 test('what comes up is reached, survives a stop, and survives a kill -9 of everything', async () => {
   const first = await startServices(profile, { env })
   expect(first.started).toEqual(names)
-  expect(await countUp(first.environment)).toEqual([1, 1])
+  expect(await countUp(first.environment)).toEqual([1, 1, 1])
   expect(await brokerIsReady(Number(first.environment.KAFKA_BROKERS.split(':')[1]))).toBe(true)
   const running = processes()
 
@@ -64,17 +78,17 @@ test('what comes up is reached, survives a stop, and survives a kill -9 of every
   expect(processes()).toEqual(running)
 
   expect(await servicesDown(profile)).toEqual(names)
-  expect(processes()).toEqual([undefined, undefined, undefined])
+  expect(processes()).toEqual([undefined, undefined, undefined, undefined])
   expect(await servicesStatus(profile, { env })).toMatchObject({ up: false })
 
   expect(await servicesUp(profile, { env })).toEqual(first.environment)
-  expect(await countUp(first.environment)).toEqual([2, 2])
+  expect(await countUp(first.environment)).toEqual([2, 2, 2])
 
   // Redis writes its log to the disk once a second.
   await Bun.sleep(1100)
   for (const pid of processes()) process.kill(pid ?? 0, 'SIGKILL')
   expect(await servicesUp(profile, { env })).toEqual(first.environment)
-  expect(await countUp(first.environment)).toEqual([3, 3])
+  expect(await countUp(first.environment)).toEqual([3, 3, 3])
 })
 
 test('a start that is killed half-way is completed by the next, with no server twice', async () => {
@@ -99,7 +113,7 @@ test('Ctrl-C during a start stops what it had started', async () => {
   while (!runningProcess(pidFile(profile, 'redis'))) await Bun.sleep(5)
   start.kill('SIGINT')
   expect(await start.exited).toBe(130)
-  expect(processes()).toEqual([undefined, undefined, undefined])
+  expect(processes()).toEqual([undefined, undefined, undefined, undefined])
 })
 
 test('a port that somebody took in the meantime is replaced', async () => {
@@ -116,7 +130,19 @@ test('an address in the environment is passed through, and that service is not s
   const given = { KAFKA_BROKERS: 'elsewhere:9092', DATABASE_URL: 'postgres://owner@elsewhere/app' }
   const environment = await servicesUp(profile, { env: given })
   expect(environment).toMatchObject(given)
-  expect(processes().map(Boolean)).toEqual([false, false, true])
+  expect(processes().map(Boolean)).toEqual([false, false, true, true])
+  await servicesDown(profile)
+
+  const provider = { ...given, PAYMENT_PROVIDER_URL: 'https://payments.example/v1' }
+  expect(await servicesUp(profile, { env: provider })).toMatchObject(provider)
+  expect(processes().map(Boolean)).toEqual([false, false, true, false])
+  const { services } = await servicesStatus(profile, { env: provider })
+  expect(services.map(({ name, from }) => `${name}: ${from}`)).toEqual([
+    'postgres: environment',
+    'broker: environment',
+    'redis: native',
+    'provider: environment',
+  ])
 })
 
 test('without Java, or with one too old, one line says what to install or set, and nothing is left running', async () => {
@@ -135,7 +161,7 @@ test('without Java, or with one too old, one line says what to install or set, a
   const old = upElsewhere(nothing)
   expect(await new Response(old.stderr).text()).toMatch(/^Java 17 or later is needed .* is 11: install.*\n$/)
   expect(await old.exited).toBe(1)
-  expect(processes()).toEqual([undefined, undefined, undefined])
+  expect(processes()).toEqual([undefined, undefined, undefined, undefined])
 })
 
 test('a server that ends at its start is named with its last words and its log', async () => {
@@ -165,5 +191,5 @@ test('where a Docker engine answers, compose runs them, and the passwords are th
     'down --remove-orphans --volumes',
   ])
   expect(composed[1]).toStartWith(`${url.port} ${url.password} `)
-  expect(processes()).toEqual([undefined, undefined, undefined])
+  expect(processes()).toEqual([undefined, undefined, undefined, undefined])
 })

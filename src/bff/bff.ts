@@ -1,6 +1,10 @@
+import type { Context as OrdersContext } from '#modules/orders'
+import type { Context as PaymentsContext } from '#modules/payments'
 import type { Context as UsersContext } from '#modules/users'
 import { DomainError } from '#platform/errors'
 import type { Log } from '#platform/log'
+import type { Trace } from '#platform/messaging/message'
+import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
 import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
@@ -13,16 +17,23 @@ import type { Tokens } from './identity.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
 import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { orderRoutes } from './orders.ts'
+import { paymentRoutes } from './payments.ts'
+import { productRoutes } from './products.ts'
 import { sessionRoutes } from './sessions.ts'
+import { settlementRoutes } from './settlements.ts'
 import { userRoutes } from './users.ts'
 
-type Hosted<Name extends string> = Pick<HostedModule<Name>, 'name' | 'snapshots' | 'deadLetters'>
+type Hosted<Name extends string, Context> = Pick<
+  HostedModule<Name>,
+  'name' | 'snapshots' | 'deadLetters' | 'findAnswer' | 'keepRefusal'
+> & { context(trace: Trace, keep?: Keep): Context }
 
 export type BffOptions = {
   modules: {
-    users: Hosted<'users'> & { context(trace: UsersTrace): UsersContext }
-    orders: Hosted<'orders'>
-    payments: Hosted<'payments'>
+    users: Hosted<'users', UsersContext>
+    orders: Hosted<'orders', OrdersContext>
+    payments: Hosted<'payments', PaymentsContext>
   }
   tokens: Tokens
   log: Log
@@ -31,8 +42,6 @@ export type BffOptions = {
   /** Serve GraphiQL. */
   development: boolean
 }
-
-type UsersTrace = Parameters<HostedModule<'users'>['context']>[0]
 
 /** Bodies larger than this are refused before they are read. */
 const maxBodyBytes = 100_000
@@ -61,13 +70,17 @@ export const createBff = (options: BffOptions) => {
   })
   // A body of a stated length is judged by it: merely looking at the stream makes Bun read every body as one.
   app.use((c, next) => (statesFittingLength(c.req.raw.headers) ? next() : limitBody(c, next)))
-  app.get('/users/*', async (c, next) => {
+  app.get('*', async (c, next) => {
     await awaitConsistencyOf(c, options)
     await next()
   })
 
   app.route('/', userRoutes())
   app.route('/', sessionRoutes(options))
+  app.route('/', productRoutes(options))
+  app.route('/', orderRoutes(options))
+  app.route('/', paymentRoutes(options))
+  app.route('/', settlementRoutes(options))
   app.route('/', deadLetterRoutes(options))
   app.route('/', healthRoutes(options))
   app.route('/', docsRoutes())

@@ -1,8 +1,10 @@
 import type { Context as HonoContext } from 'hono'
 import type { Trace } from '#platform/messaging/message'
 import type { SnapshotVersion } from '#platform/snapshots'
+import type { Context as OrdersContext } from '#modules/orders'
+import type { Context as PaymentsContext } from '#modules/payments'
 import { type Context as UsersContext, isSessionAlive } from '#modules/users'
-import { awaitConsistency, encodeConsistency } from './consistency.ts'
+import { awaitConsistency, decodeConsistency, encodeConsistency } from './consistency.ts'
 import type { BffOptions } from './bff.ts'
 import type { Identity } from './identity.ts'
 import { unauthenticated } from './problems.ts'
@@ -10,7 +12,9 @@ import { unauthenticated } from './problems.ts'
 /** One request of a client, whatever its transport: whose it is, which story it belongs to, and what it may reach. */
 export type Call = {
   trace: Trace
-  users: UsersContext
+  readonly users: UsersContext
+  readonly orders: OrdersContext
+  readonly payments: PaymentsContext
   /** Who the request's token names, if it has one and it is valid; not yet whether the session still lives. */
   identify(): Promise<Identity | undefined>
   /**
@@ -59,6 +63,12 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
   return {
     trace,
     users,
+    get orders() {
+      return modules.orders.context(trace)
+    },
+    get payments() {
+      return modules.payments.context(trace)
+    },
     identify,
     query: async (run) => {
       const identity = await named()
@@ -80,9 +90,9 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
 export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOptions): Promise<void> => {
   const token = c.req.header('consistency-token')
   if (token === undefined) return
-  // Who may not read is told so before anything is waited for.
-  await c.get('call').signedIn()
-  await awaitConsistency(token, (module) => (module === 'users' ? modules.users.snapshots : undefined))
+  // Who may not read is told so before anything is waited for; what is for sale anybody may read.
+  if (decodeConsistency(token).some(({ thing }) => thing !== 'product')) await c.get('call').signedIn()
+  await awaitConsistency(token, (name) => Object.values(modules).find((module) => module.name === name)?.snapshots)
 }
 
 /** Whether the identity may see and change what belongs to the user: the user itself, or an operator. */

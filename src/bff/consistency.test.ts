@@ -54,7 +54,7 @@ describe('a token', () => {
       `users/user/${id}/-1`,
       `users/user/${id}/1/2`,
       ',',
-      'a/b/c/1',
+      'a/b/c d/1',
     ])
       expect(() => decodeConsistency(Buffer.from(text).toString('base64url'))).toThrow(bad)
   })

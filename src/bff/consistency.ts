@@ -8,7 +8,7 @@ export const encodeConsistency = (versions: SnapshotVersion[]): string =>
     versions.map(({ module, thing, id, version }) => [module, thing, id, version].join('/')).join(','),
   ).toString('base64url')
 
-const part = /^([a-z-]{1,40})\/([a-z-]{1,40})\/([0-9a-f-]{36})\/(\d{1,15})$/
+const part = /^([a-z-]{1,40})\/([a-z-]{1,40})\/([\w.-]{1,64})\/(\d{1,15})$/
 
 /** @throws DomainError `bad-consistency-token` */
 export const decodeConsistency = (token: string): SnapshotVersion[] => {

@@ -3,6 +3,7 @@ import { DomainError } from '#platform/errors'
 import { UndecodableError } from '#platform/messaging/cloud-event'
 import type { DeadLetters } from '#platform/messaging/dead-letter'
 import type { BffOptions } from './bff.ts'
+import type { Identity } from './identity.ts'
 import { bearer, createRouter, idParameter, problems } from './openapi.ts'
 import type { Call } from './call.ts'
 
@@ -56,11 +57,16 @@ const resolve = (verb: 'redrive' | 'skip', summary: string) =>
     },
   })
 
-/** @throws DomainError `unauthenticated`, `forbidden` */
-export const requireOperator = async (call: Call): Promise<string> => {
-  const { role, userId } = await call.signedIn()
+/** @throws DomainError `forbidden` */
+export const refuseCustomer = ({ role }: Identity): void => {
   if (role !== 'operator') throw new DomainError('forbidden', 'Only an operator may do this.')
-  return userId
+}
+
+/** The signed-in operator. @throws DomainError `unauthenticated`, `forbidden` */
+export const requireOperator = async (call: Call): Promise<Identity> => {
+  const identity = await call.signedIn()
+  refuseCustomer(identity)
+  return identity
 }
 
 const refuseUndecodable = (error: unknown): never => {
@@ -91,12 +97,12 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
       return c.json({ items: lists.flat() }, 200)
     })
     .openapi(resolve('redrive', 'Handle a parked message again'), async (c) => {
-      const by = await requireOperator(c.get('call'))
+      const { userId: by } = await requireOperator(c.get('call'))
       const { id } = c.req.valid('param')
       return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by).catch(refuseUndecodable)), 202)
     })
     .openapi(resolve('skip', 'Give a parked message up'), async (c) => {
-      const by = await requireOperator(c.get('call'))
+      const { userId: by } = await requireOperator(c.get('call'))
       const { id } = c.req.valid('param')
       return c.json(await answer(id, (deadLetters) => deadLetters.skip(id, by)), 202)
     })

@@ -31,6 +31,59 @@ export const createSessionInput = z
 
 export const renameUserInput = z.object({ name: userName }).openapi('RenameUser')
 
+const sku = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must have 1 to 64 letters, digits, dots, dashes or underscores')
+  .openapi({ example: 'tea' })
+
+const quantity = z.int('must be a whole number').min(1, 'must be at least 1').max(1_000, 'must be at most 1000')
+
+export const skuParameter = z.object({ sku: sku.openapi({ param: { name: 'sku', in: 'path' } }) })
+
+export const putProductInput = z
+  .object({
+    name: userName,
+    price: z.object({
+      amount: z.int().min(1),
+      currency: z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters'),
+    }),
+  })
+  .openapi('PutProduct')
+
+export const changeStockInput = z
+  .object({ delta: z.int().min(-1_000_000_000).max(1_000_000_000) })
+  .openapi('ChangeStock')
+
+export const placeOrderInput = z
+  .object({
+    lines: z.array(z.object({ sku, quantity })).min(1, 'must name at least one product').max(100),
+    paymentToken: z
+      .string()
+      .regex(/^[\w.-]{1,128}$/, 'must be a payment token')
+      .openapi({ example: 'tok_visa' }),
+  })
+  .openapi('PlaceOrder')
+
+export const settlementInput = z
+  .object({ from: z.iso.datetime({ offset: true }), to: z.iso.datetime({ offset: true }) })
+  .refine(({ from, to }) => Date.parse(from) < Date.parse(to), { path: ['to'], message: 'must be after from' })
+  .openapi('StartSettlement')
+
+export const pageInput = z.object({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  cursor: z.string().max(100).optional(),
+})
+
+/** The id that a cursor stands for. @throws InvalidInputError */
+export const decodeCursor = (cursor: string | undefined): string | undefined => {
+  if (cursor === undefined) return undefined
+  const parsed = z.uuid().safeParse(Buffer.from(cursor, 'base64url').toString('utf8'))
+  if (!parsed.success) throw new InvalidInputError([{ path: 'cursor', message: 'is not one that an answer gave' }])
+  return parsed.data
+}
+
+export const encodeCursor = (id: string): string => Buffer.from(id).toString('base64url')
+
 /** What zod found wrong, as the `errors` of a 400. */
 export const invalidInput = (error: z.core.$ZodError): InvalidInputError =>
   new InvalidInputError(error.issues.map(({ path, message }) => ({ path: path.map(String).join('.'), message })))

@@ -1,16 +1,19 @@
+import { type CallDefinition, createCalls } from './calls.ts'
+import { type IdempotencyKey, type StoredAnswer, findAnswer, keepAnswer } from './idempotency.ts'
 import type { Log } from './log.ts'
 import { checkIsolation } from './isolation.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
 import type { Broker } from './messaging/kafka.ts'
 import type { Topic, Trace } from './messaging/message.ts'
-import { type Transact, createOutbox } from './messaging/outbox.ts'
+import { type Keep, type Transact, createOutbox } from './messaging/outbox.ts'
 import { type Relay, createRelay } from './messaging/relay.ts'
 import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
 import { sleep } from './retry.ts'
 import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshots.ts'
+import { type TimerDefinition, createTimers } from './timers.ts'
 
 /** What a module declares to be hosted. */
 export type ModuleDefinition<Name extends string> = {
@@ -20,10 +23,16 @@ export type ModuleDefinition<Name extends string> = {
   /** The read models that it keeps in Redis. */
   snapshots: SnapshotSource[]
   consumers(parts: { snapshots: Snapshots }): ConsumerDefinition<Name>[]
+  /** What happens when something falls due. */
+  timers?: TimerDefinition<Name>[]
+  /** What the module asks of the outside. */
+  calls?: CallDefinition<Name>[]
 }
 
 /** What the mechanisms give to a hosted module's commands and queries. */
 export type ModuleContext<Name extends string> = {
+  /** The story that the request belongs to; what it emits and sets carries it. */
+  trace: Trace
   /** One transaction of the module's own database, with its outbox. */
   transact: Transact<Name>
   /** Reads the module's own tables outside a transaction; for commands, never for queries. */
@@ -35,9 +44,16 @@ export type ModuleContext<Name extends string> = {
 
 export type HostedModule<Name extends string> = {
   name: Name
-  context(trace: Trace): ModuleContext<Name>
+  /** The context of one request; what `keep` makes of its transaction's result commits with it. */
+  context(trace: Trace, keep?: Keep): ModuleContext<Name>
+  /** The answer that an `Idempotency-Key` was given before. @throws DomainError `idempotency-key-reused` */
+  findAnswer(key: IdempotencyKey): Promise<StoredAnswer | undefined>
+  /** Keeps a refusal as the answer of a key, unless it has one. */
+  keepRefusal(key: IdempotencyKey, answer: StoredAnswer): Promise<void>
   snapshots: Snapshots
   deadLetters: DeadLetters
+  /** The consumers by their names, each with its topic. */
+  consumers: { name: string; topic: string }[]
   /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
   check(): Promise<void>
   /** Starts relay, consumers and the watch over Redis. */
@@ -82,13 +98,20 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     owner,
     ...(relayLeaseMs === undefined ? {} : { leaseMs: relayLeaseMs }),
   })
-  const outbox = createOutbox({ source: name, postgres, newId, now, committed: relay.wake })
+  // Any transaction may have set a call that is due at once.
+  const transaction: Postgres['transaction'] = async (work) => {
+    const result = await postgres.transaction(work)
+    if (definition.calls?.length) calls.wake()
+    return result
+  }
+  const parts = { postgres: { ...postgres, transaction }, log, committed: () => relay.wake() }
+  const outbox = createOutbox({ source: name, newId, now, ...parts })
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
   const consumers: Consumer[] = definition
     .consumers({ snapshots })
-    .map((consumer) =>
-      createConsumer({ module: name, definition: consumer, postgres, outbox, broker, log, committed: relay.wake }),
-    )
+    .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
+  const timers = createTimers({ definitions: definition.timers ?? [], outbox, ...parts })
+  const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0
 
   const silent = (at: number | undefined) => Date.now() - (at ?? startedAt) > silentMs
@@ -96,8 +119,21 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   return {
     name,
     snapshots,
+    consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
     deadLetters: createDeadLetters(postgres, consumers, relay.wake),
-    context: (trace) => ({ transact: outbox.transact(trace), read: postgres.read, snapshots, newId, now }),
+    context: (trace, keep) => ({
+      trace,
+      transact: outbox.transact(trace, keep),
+      read: postgres.read,
+      snapshots,
+      newId,
+      now,
+    }),
+    findAnswer: (key) => findAnswer(postgres.run, key),
+    keepRefusal: async (key, answer) => {
+      const { text, parameters } = keepAnswer(key, answer)
+      await postgres.run(`${text} on conflict do nothing`, parameters)
+    },
     check: async () => {
       await checkSchemaVersion(name, postgres)
       await checkIsolation(name, postgres)
@@ -106,10 +142,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
       startedAt = Date.now()
       relay.start()
       snapshots.watch()
+      timers.start()
+      calls.start()
       await Promise.all(consumers.map((consumer) => consumer.start()))
     },
     stop: async () => {
-      await Promise.all(consumers.map((consumer) => consumer.stop()))
+      await Promise.all([...consumers, timers, calls].map((worker) => worker.stop()))
       await Promise.race([relay.drained(), sleep(drainMs)])
       await Promise.all([relay.stop(), snapshots.stop()])
       await producer.close()

@@ -15,10 +15,20 @@ export type Tx = Pick<
 /** Runs one prepared statement; rows are objects, timestamps, bigints and JSON come as text. */
 export type Run = (text: string, parameters?: Value[]) => Promise<SqlRow[]>
 
-/** The last statement of a transaction: it travels in one packet with `commit`. */
+/** A last statement of a transaction: all of them travel in one packet with `commit`. */
 export type Finish = { text: string; parameters: Value[] }
 
-export type Transaction = { tx: Tx; run: Run; finishWith(statement: Finish): void }
+export type Transaction = {
+  tx: Tx
+  run: Run
+  finishWith(statement: Finish): void
+  /**
+   * Undoes what `work` wrote, and what it gave to `finishWith`, when it throws; the transaction goes on. The savepoint
+   * travels with the first statement of `work`, its release with the statement after: neither costs a round trip.
+   * @throws what `work` throws; a transient error when the transaction was lost with its connection.
+   */
+  savepoint<T>(work: () => Promise<T>): Promise<T>
+}
 
 export type Postgres = {
   /**
@@ -80,7 +90,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
   const transaction: Postgres['transaction'] = async (work) => {
     let reserved: ReservedSql | undefined
     let opening: Promise<ReservedSql> | undefined
-    let finish: Finish | undefined
+    const finishing: Finish[] = []
     let ended = false
     // A statement that nobody awaited would otherwise run on its own behind the commit, or leak a reservation.
     const open = () => {
@@ -92,17 +102,31 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
       }))
     }
     const run: Run = async (text, parameters) => runOn(await open())(text, parameters)
+    const savepoint: Transaction['savepoint'] = async (work) => {
+      const connection = await open()
+      const before = finishing.length
+      const send = (statement: string) => connection.unsafe(statement)
+      send('savepoint part').catch(() => undefined)
+      try {
+        const result = await work()
+        send('release savepoint part').catch(() => undefined)
+        return result
+      } catch (error) {
+        finishing.length = before
+        await Promise.all([send('rollback to savepoint part'), send('release savepoint part')])
+        throw error
+      }
+    }
     try {
       const result = await work({
         tx: drizzleOn(open),
         run,
-        finishWith: (statement) => {
-          finish = statement
-        },
+        finishWith: (statement) => void finishing.push(statement),
+        savepoint,
       })
-      const connection = finish || opening ? await open() : undefined
+      const connection = finishing.length > 0 || opening ? await open() : undefined
       ended = true
-      if (connection) await commit(connection, finish)
+      if (connection) await commit(connection, finishing)
       return result
     } catch (error) {
       ended = true
@@ -127,22 +151,30 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
   }
 }
 
-/** Sends the last statement and `commit` in one packet, and believes only an acknowledgement that says COMMIT. */
-const commit = async (connection: ReservedSql, finish: Finish | undefined): Promise<void> => {
-  const last = finish && runOn(connection)(finish.text, finish.parameters)
-  const committing = connection.unsafe('commit')
-  const [lastOutcome, commitOutcome] = await Promise.allSettled([last, committing])
-  if (lastOutcome.status === 'rejected' && !isTransient(lastOutcome.reason)) throw lastOutcome.reason
+/** Sends the last statements and `commit` in one packet, and believes only an acknowledgement that says COMMIT. */
+const commit = async (connection: ReservedSql, finishing: Finish[]): Promise<void> => {
+  const run = runOn(connection)
+  const sent = finishing.map(({ text, parameters }) => run(text, parameters))
+  const [commitOutcome, ...outcomes] = await settled(connection.unsafe('commit'), sent)
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+  if (failed && !isTransient(failed.reason)) throw failed.reason
   if (commitOutcome.status === 'rejected') {
     if (!isTransient(commitOutcome.reason)) throw commitOutcome.reason
     throw new UnavailableError('The database did not confirm the commit: the outcome is unknown.', {
       cause: commitOutcome.reason,
     })
   }
-  if (lastOutcome.status === 'rejected') throw lastOutcome.reason
+  if (failed) throw failed.reason
   if (commitOutcome.value.command !== 'COMMIT') {
     throw new Error(
       'The transaction was rolled back by Postgres: a statement in it had failed and its error was swallowed.',
     )
   }
+}
+
+/** Sends the queries in their order, the commit last, without waiting in between. */
+const settled = async (committing: ReturnType<ReservedSql['unsafe']>, sent: Promise<SqlRow[]>[]) => {
+  const outcomes = Promise.allSettled(sent)
+  const [commitOutcome] = await Promise.allSettled([committing])
+  return [commitOutcome, ...(await outcomes)] as const
 }

@@ -22,6 +22,10 @@ export type RedisClient = {
   increment(key: string, ttlMs: number): Promise<void>
   /** The milliseconds until the key expires; negative when it does not exist or never expires. */
   leftMs(key: string): Promise<number>
+  /** Adds ids to sorted lists; one that is there already stays as it is. */
+  addToLists(entries: { key: string; id: string }[]): Promise<void>
+  /** Up to `limit` ids of a list in descending order, below `before`. */
+  newestOfList(key: string, before: string | undefined, limit: number): Promise<string[]>
   delete(keys: string[]): Promise<void>
   /** Resolves when the connection stands. @throws UnavailableError after `timeoutMs` */
   connected(timeoutMs: number): Promise<void>
@@ -140,6 +144,15 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
       await answered(redis.incrementExpiring(key, ttlMs))
     },
     leftMs: (key) => answered(redis.pttl(key)),
+    addToLists: async (entries) => {
+      if (entries.length === 0) return
+      const pipeline = redis.pipeline()
+      for (const { key, id } of entries) pipeline.zadd(key, 0, id)
+      for (const [error] of (await answered(pipeline.exec())) ?? [])
+        if (error) throw new UnavailableError(`Redis refused: ${error.message}`)
+    },
+    newestOfList: (key, before, limit) =>
+      answered(redis.zrange(key, before === undefined ? '+' : `(${before}`, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit)),
     delete: async (keys) => {
       if (keys.length > 0) await answered(redis.del(keys))
     },

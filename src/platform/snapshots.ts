@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { UnavailableError, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Tx } from './postgres.ts'
@@ -8,13 +9,15 @@ import { sleep } from './retry.ts'
 export type Snapshot = { id: string; version: number }
 
 /** Where a module's snapshots of one thing come from: its own tables. */
-export type SnapshotSource = {
+export type SnapshotSource<Kept extends Snapshot = Snapshot> = {
   /** The middle part of the key: `<module>:<thing>:<id>`. */
   thing: string
   /** The present snapshots of these ids. */
-  load(tx: Tx, ids: string[]): Promise<Snapshot[]>
+  load(tx: Tx, ids: string[]): Promise<Kept[]>
   /** The next `limit` snapshots by id, from the one after `after`. */
-  page(tx: Tx, after: string | undefined, limit: number): Promise<Snapshot[]>
+  page(tx: Tx, after: string | undefined, limit: number): Promise<Kept[]>
+  /** The lists that the snapshot belongs to for good, each ordered by id: `<module>:<list>`. */
+  lists?(snapshot: Kept): string[]
   /** The ids that are flagged, each until a time; for a thing that is a flag and has no snapshots. */
   flags?(tx: Tx, now: Date): Promise<{ id: string; until: Date }[]>
 }
@@ -32,12 +35,19 @@ export type Snapshots = {
    * @throws UnavailableError when Redis is away or does not hold all snapshots now; a rebuild has been started then.
    */
   read(thing: string, id: string): Promise<string | null>
+  /**
+   * The stored snapshots of a list, newest id first, from the one before `before`; two round trips, however many.
+   * @throws UnavailableError as `read` does
+   */
+  list(thing: string, list: string, options: { before?: string | undefined; limit: number }): Promise<string[]>
   /** Marks an id until a time; `read` answers a string for it until then. */
   flag(thing: string, id: string, until: Date): Promise<void>
   /** Whether the module keeps snapshots of this thing. */
   has(thing: string): boolean
   /** The version that the stored snapshot has; 0 when there is none. Does not ask whether Redis is complete. */
   version(thing: string, id: string): Promise<number>
+  /** One sentence for each snapshot in Redis that is missing or differs from the tables, at most a hundred. */
+  differences(): Promise<string[]>
   /**
    * Fills Redis from the tables, while others read and write; reads go on being answered if Redis was complete. Returns how
    * many snapshots were visited.
@@ -81,6 +91,12 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
   }
 
   const write: Snapshots['write'] = async (thing, snapshots) => {
+    const lists = sourceOf(thing).lists
+    if (lists) {
+      await redis.addToLists(
+        snapshots.flatMap((snapshot) => lists(snapshot).map((list) => ({ key: `${module}:${list}`, id: snapshot.id }))),
+      )
+    }
     await redis.setUnlessNewer(
       snapshots.map((snapshot) => ({
         key: snapshotKey(module, thing, snapshot.id),
@@ -148,6 +164,29 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     return (await redis.setIfGuarded(markerKey, JSON.stringify(marker), rebuildKey, token)) ? count : undefined
   }
 
+  const compare = async (source: SnapshotSource, page: Snapshot[]): Promise<string[]> => {
+    const stored = await redis.get(page.map(({ id }) => snapshotKey(module, source.thing, id)))
+    return page.flatMap((snapshot, index) => {
+      const held = stored[index]
+      if (held === null || held === undefined) return [`${source.thing} ${snapshot.id} is not in Redis`]
+      if (isDeepStrictEqual(JSON.parse(held), snapshot)) return []
+      return [`${source.thing} ${snapshot.id} is ${held} in Redis and ${JSON.stringify(snapshot)} in the tables`]
+    })
+  }
+
+  const differences: Snapshots['differences'] = async () => {
+    const found: string[] = []
+    for (const source of sources) {
+      for (let after: string | undefined; found.length < 100;) {
+        const page = await source.page(read, after, pageSize)
+        found.push(...(await compare(source, page)))
+        after = page.at(-1)?.id
+        if (page.length < pageSize || after === undefined) break
+      }
+    }
+    return found.slice(0, 100)
+  }
+
   const rebuild: Snapshots['rebuild'] = async (progress) => {
     for (;;) {
       stopping.signal.throwIfAborted()
@@ -181,7 +220,9 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
   return {
     write,
     flag,
-    project: async (tx, thing, ids) => write(thing, await sourceOf(thing).load(tx, ids)),
+    project: async (tx, thing, ids) => {
+      if (ids.length > 0) await write(thing, await sourceOf(thing).load(tx, ids))
+    },
     read: async (thing, id) => {
       const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])
       if (stored !== null && stored !== undefined && valid(marker)) return stored
@@ -193,12 +234,25 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
       heal()
       throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
     },
+    list: async (thing, list, { before, limit }) => {
+      const [ids, [marker]] = await Promise.all([
+        redis.newestOfList(`${module}:${list}`, before, limit),
+        redis.get([markerKey]),
+      ])
+      if (!valid(marker)) {
+        heal()
+        throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
+      }
+      const stored = await redis.get(ids.map((id) => snapshotKey(module, thing, id)))
+      return stored.filter((value) => value !== null)
+    },
     has: (thing) => sources.some((source) => source.thing === thing && !source.flags),
     version: async (thing, id) => {
       const [stored] = await redis.get([snapshotKey(module, thing, id)])
       return stored ? (JSON.parse(stored) as Snapshot).version : 0
     },
     rebuild,
+    differences,
     complete,
     watch: () => {
       watching ??= (async () => {

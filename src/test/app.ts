@@ -1,6 +1,7 @@
 import { createApp } from '../app.ts'
 import { type Environment, parseConfig, parseMigrateConfig } from '../config.ts'
 import { migrate } from '../../scripts/migrate.ts'
+import { seed } from '../../scripts/seed.ts'
 import { createLog } from '#platform/log'
 import { testServices } from './services.ts'
 
@@ -19,7 +20,7 @@ export const testEnvironment = (): Promise<Environment> =>
     return environment
   })())
 
-/** The whole process, in this one: real services, a port of its own. */
+/** The whole process, in this one: real services, a port of its own, the seeded products. */
 export const startTestApp = async (overrides: Environment = {}) => {
   const environment: Environment = {
     ...(await testEnvironment()),
@@ -31,6 +32,8 @@ export const startTestApp = async (overrides: Environment = {}) => {
   const config = parseConfig(environment)
   const app = createApp(config, createLog({ level: config.LOG_LEVEL, readable: false }))
   await app.check()
+  const id = Bun.randomUUIDv7()
+  await seed(app.faces.orders.context({ correlationId: id, causationId: id }))
   const server = app.serve()
   await app.start()
   return {

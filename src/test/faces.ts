@@ -20,13 +20,19 @@ export const createFaces = async (readError: Error = new Error(secret)) => {
     passwords: { hash: () => Promise.resolve('hash') },
     snapshots,
   } as unknown as UsersContext
-  const hosted = <Name extends string>(name: Name) => ({ name, snapshots, deadLetters: {} as never })
+  const hosted = <Name extends string>(name: Name) => ({
+    name,
+    snapshots,
+    deadLetters: {} as never,
+    findAnswer: () => Promise.resolve(undefined),
+    keepRefusal: () => Promise.resolve(),
+  })
   const tokens = createTokens({ keys: [{ kid: 'k', secret: 'a secret of at least thirty-two bytes' }], ttlSeconds: 60 })
   const bff = createBff({
     modules: {
       users: { ...hosted('users'), context: () => context },
-      orders: hosted('orders'),
-      payments: hosted('payments'),
+      orders: { ...hosted('orders'), context: () => context as never },
+      payments: { ...hosted('payments'), context: () => context as never },
     },
     tokens,
     log,

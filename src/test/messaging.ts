@@ -76,6 +76,7 @@ export const noBroker: Broker = {
   subscribe: () => ({ start: () => Promise.resolve(), stop: () => Promise.resolve(), lastFetchAt: () => undefined }),
   createTopics: () => Promise.resolve(),
   partitions: () => Promise.resolve(new Map()),
+  lag: () => Promise.resolve([]),
 }
 
 /** The run's broker, with sessions that end soon. */

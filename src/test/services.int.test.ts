@@ -61,7 +61,7 @@ const inFolder = async (work: (folder: string) => Promise<void>) => {
 
 const isGone = (run: number) => !existsSync(profileFolder(profileOfRun(run)))
 
-test('a run has one Postgres, one broker and one Redis, however often it asks', async () => {
+test('a run has one of each service, however often it asks', async () => {
   const [first, second] = await Promise.all([testServices(), testServices()])
   expect(second).toEqual(first)
 })
@@ -84,7 +84,7 @@ test('the services of a run that is killed stop, and their data goes', () =>
     fixture(folder, 'endless', 'await Bun.sleep(60_000)')
     const run = runTests(folder, [])
     await eventually(() => said(folder).length === 1)
-    const names = ['postgres', 'broker', 'redis']
+    const names = ['postgres', 'broker', 'redis', 'provider']
     const pids = names.flatMap((name) => runningProcess(pidFile(profileOfRun(run.pid), name))?.pid ?? [])
     run.kill('SIGKILL')
     await eventually(() => isGone(run.pid))
@@ -93,9 +93,9 @@ test('the services of a run that is killed stop, and their data goes', () =>
 
 test('on a given Postgres a run has a database of its own, and drops it', () =>
   inFolder(async (folder) => {
-    const { DATABASE_URL, KAFKA_BROKERS, REDIS_URL } = await testServices()
+    const { DATABASE_URL, KAFKA_BROKERS, REDIS_URL, PAYMENT_PROVIDER_URL } = await testServices()
     fixture(folder, 'given', '')
-    const run = runTests(folder, [], { DATABASE_URL, KAFKA_BROKERS, REDIS_URL })
+    const run = runTests(folder, [], { DATABASE_URL, KAFKA_BROKERS, REDIS_URL, PAYMENT_PROVIDER_URL })
     expect(await run.exited).toBe(0)
     expect(new URL(said(folder)[0]?.DATABASE_URL ?? '').pathname).toBe(`/bulkhead_test_${run.pid}`)
     await eventually(() => isGone(run.pid))

@@ -47,8 +47,9 @@ const connect = async (): Promise<ServiceEnvironment> => {
 let connected: Promise<ServiceEnvironment> | undefined
 
 /**
- * The variables that reach this run's own Postgres, broker and Redis, all empty at first. The first call of a run
- * starts them, and a run that never calls has none. They go, with their data, when the run ends, however it ends.
+ * The variables that reach this run's own Postgres, broker, Redis and payment provider, all empty at first. The first
+ * call of a run starts them, and a run that never calls has none. They go, with their data, when the run ends, however
+ * it ends.
  * A service whose address is set in the environment is used instead; of a given Postgres, a database of this run's own.
  */
 export const testServices = (): Promise<ServiceEnvironment> => (connected ??= connect())

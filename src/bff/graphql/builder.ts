@@ -9,7 +9,11 @@ export type GraphqlContext = { call: Call; options: BffOptions }
 export const builder = new SchemaBuilder<{
   Context: GraphqlContext
   DefaultFieldNullability: false
-  Scalars: { DateTime: { Input: Date; Output: string }; ID: { Input: string; Output: string } }
+  Scalars: {
+    MinorUnits: { Input: number; Output: number }
+    DateTime: { Input: Date; Output: string }
+    ID: { Input: string; Output: string }
+  }
 }>({ defaultFieldNullability: false })
 
 builder.scalarType('DateTime', {

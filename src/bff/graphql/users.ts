@@ -2,7 +2,7 @@ import { type UserSnapshot, closeUser, getUser, registerUser, renameUser } from 
 import { createSessionInput, parseInput, registerUserInput, renameUserInput } from '../inputs.ts'
 import { type Session, createSession } from '../sessions.ts'
 import { actingFor, noteUser, readUser } from '../users.ts'
-import { idParameter } from '../openapi.ts'
+import { parseId } from './arguments.ts'
 import { builder } from './builder.ts'
 
 const UserStatus = builder.enumType('UserStatus', { values: ['active', 'closed'] as const })
@@ -94,6 +94,3 @@ builder.mutationFields((t) => ({
     },
   }),
 }))
-
-/** @throws InvalidInputError when the id is no UUID */
-const parseId = (id: string): string => parseInput(idParameter, { id }).id

@@ -4,6 +4,8 @@ import type { Log } from '#platform/log'
 import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import './users.ts'
+import './orders.ts'
+import './payments.ts'
 
 const schema = builder.toSchema()
 

@@ -4,6 +4,7 @@ import type { Postgres, Transaction, Tx } from '../postgres.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { type RawRecord, UndecodableError, decodeRecord } from './cloud-event.ts'
 import { park } from './dead-letter.ts'
+import { createGroupCommit } from './group-commit.ts'
 import { admit } from './inbox.ts'
 import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
 import type { Emit, MessageType, Received, Topic } from './message.ts'
@@ -12,6 +13,8 @@ import type { Emitted, Outbox } from './outbox.ts'
 /** What a handler works with: the transaction of the inbox row, and `emit` into the same transaction. */
 export type HandlerContext<Source extends string> = {
   tx: Tx
+  /** The same transaction, for mechanisms of the platform. */
+  transaction: Transaction
   /** The emitter whose messages name `cause` as what caused them. */
   emitFor(cause: Received): Emit<Source>
 }
@@ -19,20 +22,29 @@ export type HandlerContext<Source extends string> = {
 export type Handler<Source extends string> = {
   types: MessageType<string, Topic['kind'], unknown>[]
   handle(context: HandlerContext<Source>, messages: Received[]): Promise<void>
+  /** Runs in the transaction that parks a message. */
+  gaveUp?(context: HandlerContext<Source>, message: Received, error: unknown): Promise<void>
 }
 
 /** One module's reader of one topic. Its consumer group, and its name in the inbox, is `<module>.<topic>`. */
 export type ConsumerDefinition<Source extends string> = { topic: Topic; handlers: Handler<Source>[] }
 
-/** Handles messages of one type one after the other. */
+type EachContext<Source extends string> = { tx: Tx; transaction: Transaction; emit: Emit<Source> }
+
+/** Handles messages of one type one after the other; `gaveUp` runs in the transaction that parks one. */
 export const onEach = <Source extends string, Data>(
   type: MessageType<string, Topic['kind'], Data>,
-  handle: (context: { tx: Tx; emit: Emit<Source> }, message: Received<Data>) => Promise<void>,
+  handle: (context: EachContext<Source>, message: Received<Data>) => Promise<void>,
+  gaveUp?: (context: EachContext<Source>, message: Received<Data>, error: unknown) => Promise<void>,
 ): Handler<Source> => ({
   types: [type],
-  handle: async ({ tx, emitFor }, messages) => {
-    for (const message of messages) await handle({ tx, emit: emitFor(message) }, message as Received<Data>)
+  handle: async ({ tx, transaction, emitFor }, messages) => {
+    for (const message of messages) await handle({ tx, transaction, emit: emitFor(message) }, message as Received<Data>)
   },
+  ...(gaveUp && {
+    gaveUp: ({ tx, transaction, emitFor }, message, error) =>
+      gaveUp({ tx, transaction, emit: emitFor(message) }, message as Received<Data>, error),
+  }),
 })
 
 /** Handles runs of messages of the given types together, in their order. */
@@ -92,12 +104,15 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     return { ...incoming, message: { ...message, data: data.data }, handler: known.handler }
   }
 
+  const contextOf = (transaction: Transaction, emitted: Emitted[]): HandlerContext<Source> => ({
+    tx: transaction.tx,
+    transaction,
+    emitFor: (cause) => (message) => void emitted.push({ message, trace: cause.trace }),
+  })
+
   const runHandlers = async (transaction: Transaction, messages: Decoded<Source>[]): Promise<Emitted[]> => {
     const emitted: Emitted[] = []
-    const context: HandlerContext<Source> = {
-      tx: transaction.tx,
-      emitFor: (cause) => (message) => void emitted.push({ message, trace: cause.trace }),
-    }
+    const context = contextOf(transaction, emitted)
     for (const run of runsOf(messages)) {
       await run.handler.handle(
         context,
@@ -119,19 +134,22 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   }
 
   const parkRecord = (
-    incoming: Incoming,
-    message: Received | undefined,
+    { record, position, message, handler }: Incoming & Partial<Decoded<Source>>,
     error: unknown,
     attempts: number,
     abandoned: Abandoned,
   ) =>
     persist(abandoned, async () => {
-      const { record, position } = incoming
       log.error(
         { consumer: name, position, type: message?.type, error: messageOf(error), attempts },
         'a message was parked',
       )
-      await park(postgres, { consumer: name, position, record, message, error, attempts })
+      const emitted: Emitted[] = []
+      await park(postgres, { consumer: name, position, record, message, error, attempts }, async (transaction) => {
+        if (message) await handler?.gaveUp?.(contextOf(transaction, emitted), message, error)
+        outbox.append(transaction, emitted)
+      })
+      if (emitted.length > 0) committed()
     })
 
   /** Repeats what fails for a transient reason until it passes or the partition is no longer ours. */
@@ -155,7 +173,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       } catch (error) {
         abandoned.check()
         if (error instanceof DomainError || attempt >= tries) {
-          return parkRecord(decoded, decoded.message, error, attempt, abandoned)
+          return parkRecord(decoded, error, attempt, abandoned)
         }
         log.warn(
           { consumer: name, position: decoded.position, error: messageOf(error), attempt },
@@ -173,7 +191,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         const decoded = decode(incoming)
         if (decoded) messages.push(decoded)
       } catch (error) {
-        await parkRecord(incoming, undefined, error, 1, abandoned)
+        await parkRecord(incoming, error, 1, abandoned)
       }
     }
     if (messages.length === 0) return
@@ -186,7 +204,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  const handle = createGroupCommit(async (batches) => {
+  const handle = createGroupCommit(async (batches: PartitionBatch[]) => {
     const abandoned = watchHeartbeat(batches, stopping.signal)
     try {
       const incoming = batches.flatMap(({ partition, records }) =>
@@ -230,31 +248,6 @@ const runsOf = <Source extends string>(messages: Decoded<Source>[]) => {
     else runs.push({ handler: message.handler, messages: [message] })
   }
   return runs
-}
-
-/** Lets batches of several partitions that arrive while one is handled share the next call. */
-const createGroupCommit = (work: (batches: PartitionBatch[]) => Promise<void>) => {
-  let waiting: { batch: PartitionBatch; resolve: () => void; reject: (error: unknown) => void }[] = []
-  let running = false
-  const pump = async () => {
-    running = true
-    while (waiting.length > 0) {
-      const taken = waiting
-      waiting = []
-      try {
-        await work(taken.map(({ batch }) => batch))
-        for (const { resolve } of taken) resolve()
-      } catch (error) {
-        for (const { reject } of taken) reject(error)
-      }
-    }
-    running = false
-  }
-  return (batch: PartitionBatch): Promise<void> =>
-    new Promise((resolve, reject) => {
-      waiting.push({ batch, resolve, reject })
-      if (!running) setImmediate(() => void (running || pump()))
-    })
 }
 
 type Abandoned = { signal: AbortSignal; check(): void; end(): void }

@@ -1,5 +1,5 @@
 import { DomainError, messageOf } from '../errors.ts'
-import type { Postgres, SqlRow } from '../postgres.ts'
+import type { Postgres, SqlRow, Transaction } from '../postgres.ts'
 import { type RawRecord, UndecodableError } from './cloud-event.ts'
 import type { Consumer } from './consumer.ts'
 import type { Received } from './message.ts'
@@ -45,11 +45,16 @@ const insertDeadLetter = `insert into dead_letters
 const codeOf = (error: unknown): string =>
   error instanceof DomainError ? error.code : error instanceof UndecodableError ? 'undecodable' : 'fault'
 
-/** Keeps a message that could not be handled, and its inbox row, in one transaction. */
-export const park = async (postgres: Pick<Postgres, 'transaction'>, parking: Parking): Promise<void> => {
+/** Keeps a message that could not be handled, its inbox row, and what `also` writes, in one transaction. */
+export const park = async (
+  postgres: Pick<Postgres, 'transaction'>,
+  parking: Parking,
+  also?: (transaction: Transaction) => Promise<void>,
+): Promise<void> => {
   const { consumer, position, record, message, error, attempts } = parking
   const headers = JSON.stringify(record.headers).replaceAll('\\u0000', '\\ufffd')
-  await postgres.transaction(async ({ run }) => {
+  await postgres.transaction(async (transaction) => {
+    const { run } = transaction
     if (message) {
       await run('insert into inbox (consumer, message_id) values ($1, $2) on conflict do nothing', [
         consumer,
@@ -70,6 +75,7 @@ export const park = async (postgres: Pick<Postgres, 'transaction'>, parking: Par
       attempts,
       position,
     ])
+    await also?.(transaction)
   })
 }
 

@@ -64,6 +64,8 @@ export type Broker = {
   subscribe(options: ConsumeOptions): Subscription
   /** Creates the topics that do not exist yet; existing ones are left as they are. */
   createTopics(topics: TopicSettings[]): Promise<void>
+  /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
+  lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
   /** The partition count of each existing topic. */
   partitions(topics: string[]): Promise<Map<string, number>>
 }
@@ -77,6 +79,18 @@ export const openBroker = (settings: BrokerSettings): Broker => {
     producer: () => createProducer(kafka),
     subscribe: (options) => createSubscription(kafka, settings, options),
     createTopics: (topics) => withAdmin(kafka, (admin) => createTopics(admin, topics)),
+    lag: (group, topic) =>
+      withAdmin(kafka, async (admin) => {
+        const ends = await admin.fetchTopicOffsets(topic)
+        const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+        const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+        return ends
+          .map(({ partition, low, high }) => ({
+            partition,
+            behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
+          }))
+          .filter(({ behind }) => behind > 0)
+      }),
     partitions: (topics) =>
       withAdmin(kafka, async (admin) => {
         const known = new Set(await admin.listTopics())

@@ -1,4 +1,4 @@
-import type { Postgres, Run, Transaction, Tx } from '../postgres.ts'
+import type { Finish, Postgres, Run, Transaction, Tx } from '../postgres.ts'
 import type { Emit, Emittable, Trace } from './message.ts'
 
 /** The keys are spread over this many shards; the relaying processes share the shards out among themselves. */
@@ -13,12 +13,16 @@ export type Outbox<Source extends string> = {
   /**
    * Runs `work` in one transaction: what it writes through `tx` and the messages it emits commit together or not at all.
    * After the commit the relay of this process is woken in memory.
+   * What `keep` makes of the result commits with it.
    * @throws what `work` throws, after a rollback; `UnavailableError` when the database is away or the commit unconfirmed.
    */
-  transact(trace: Trace): Transact<Source>
+  transact(trace: Trace, keep?: Keep): Transact<Source>
   /** Adds messages to a transaction that is already open, as its last statement. */
   append(transaction: Transaction, emitted: Emitted[]): void
 }
+
+/** Makes the statement that records a transaction's result, to commit with it. */
+export type Keep = (result: unknown) => Finish
 
 /** A message together with the story it belongs to. */
 export type Emitted = { message: Emittable<string>; trace: Trace }
@@ -71,11 +75,12 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
 
   return {
     append,
-    transact: (trace) => async (work) => {
+    transact: (trace, keep) => async (work) => {
       const emitted: Emitted[] = []
       const result = await postgres.transaction(async (transaction) => {
         const answer = await work(transaction.tx, (message) => void emitted.push({ message, trace }))
         append(transaction, emitted)
+        if (keep) transaction.finishWith(keep(answer))
         return answer
       })
       if (emitted.length > 0) committed()

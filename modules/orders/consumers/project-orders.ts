@@ -1,0 +1,35 @@
+import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
+import type { Snapshots } from '#platform/snapshots'
+import {
+  checkoutChanged,
+  orderCancelled,
+  orderConfirmed,
+  orderCreated,
+  orderEvents,
+  orderStarted,
+  productChanged,
+} from '../events.ts'
+
+const unique = (ids: string[]): string[] => [...new Set(ids)]
+
+type WithLines = { lines?: { sku: string }[] }
+
+/** Keeps the snapshots of orders, products and checkouts in step: events say which changed, the tables say how. */
+export const projectOrders = (snapshots: Snapshots): ConsumerDefinition<'orders'> => ({
+  topic: orderEvents,
+  handlers: [
+    onBatch([orderStarted, orderCreated, orderConfirmed, orderCancelled], async ({ tx }, messages) => {
+      const skus = messages.flatMap(({ data }) => (data as WithLines).lines?.map(({ sku }) => sku) ?? [])
+      await Promise.all([
+        snapshots.project(tx, 'order', unique(messages.map(({ subject }) => subject))),
+        snapshots.project(tx, 'product', unique(skus)),
+      ])
+    }),
+    onBatch([productChanged], ({ tx }, messages) =>
+      snapshots.project(tx, 'product', unique(messages.map(({ subject }) => subject))),
+    ),
+    onBatch([checkoutChanged], ({ tx }, messages) =>
+      snapshots.project(tx, 'checkout', unique(messages.map(({ subject }) => subject))),
+    ),
+  ],
+})

@@ -1,0 +1,7 @@
+import type { ModuleContext } from '#platform/module'
+
+/** What the orders module needs from outside, one for each request. */
+export type Context = ModuleContext<'orders'> & {
+  /** How long an order may stay pending before it is cancelled, in milliseconds. */
+  flowDeadlineMs: number
+}

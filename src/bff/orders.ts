@@ -1,0 +1,150 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import {
+  type OrderPage,
+  type OrderSnapshot,
+  cancelOrder,
+  getOrder,
+  listOrders,
+  orderSnapshot,
+  placeOrder,
+} from '#modules/orders'
+import { DomainError } from '#platform/errors'
+import type { SnapshotVersion } from '#platform/snapshots'
+import type { BffOptions } from './bff.ts'
+import { type Call, mayActFor } from './call.ts'
+import type { Identity } from './identity.ts'
+import { decodeCursor, encodeCursor, pageInput, placeOrderInput } from './inputs.ts'
+import { type Answer, once } from './once.ts'
+import { bearer, changed, createRouter, idParameter, jsonBody, problems } from './openapi.ts'
+
+const order = orderSnapshot.openapi('Order')
+
+const tags = ['orders']
+
+const placing = createRoute({
+  method: 'post',
+  path: '/orders',
+  tags,
+  summary: 'Buy now',
+  security: bearer,
+  request: jsonBody(placeOrderInput),
+  responses: {
+    202: changed('Pending until the payment is known; Location is the order', order),
+    ...problems(400, 401, 403, 409, 413, 422),
+  },
+})
+
+const read = createRoute({
+  method: 'get',
+  path: '/orders/{id}',
+  tags,
+  summary: 'Read an order',
+  security: bearer,
+  request: { params: idParameter },
+  responses: {
+    200: { description: 'The order', content: { 'application/json': { schema: order } } },
+    ...problems(400, 401, 404),
+  },
+})
+
+const page = z.object({ items: z.array(order), nextCursor: z.string().nullable() }).openapi('OrderPage')
+
+const list = createRoute({
+  method: 'get',
+  path: '/orders',
+  tags,
+  summary: 'Your orders, newest first; an operator sees all',
+  security: bearer,
+  request: { query: pageInput },
+  responses: {
+    200: { description: 'A page of orders', content: { 'application/json': { schema: page } } },
+    ...problems(400, 401),
+  },
+})
+
+const cancelling = createRoute({
+  method: 'post',
+  path: '/orders/{id}/cancellation',
+  tags,
+  summary: 'Cancel an order; what was paid goes back',
+  security: bearer,
+  request: { params: idParameter },
+  responses: { 202: changed('Cancelled', order), ...problems(400, 401, 404, 409, 422) },
+})
+
+const notFound = () => new DomainError('order-not-found', 'Order not found')
+
+/** The signed-in customer. @throws DomainError `unauthenticated`, `forbidden` for an operator, who does not buy */
+export const requireCustomer = async (call: Call): Promise<Identity> => {
+  const identity = await call.signedIn()
+  if (identity.role !== 'customer') throw new DomainError('forbidden', 'Only a customer may buy.')
+  return identity
+}
+
+/** Reads an order as somebody who may see it. @throws DomainError `unauthenticated`, `order-not-found` */
+export const readOrder = (call: Call, id: string): Promise<OrderSnapshot> =>
+  call.query(async (identity) => {
+    const found = await getOrder(call.orders, id)
+    if (!mayActFor(identity, found.userId)) throw notFound()
+    return found
+  })
+
+/** A page of the orders that the signed-in user may see. @throws DomainError `unauthenticated` */
+export const readOrders = (
+  call: Call,
+  { limit, before }: { limit: number; before: string | undefined },
+): Promise<OrderPage> =>
+  call.query(({ role, userId }) =>
+    listOrders(call.orders, { userId: role === 'operator' ? undefined : userId, before, limit }),
+  )
+
+/** The identity that may change the order. @throws DomainError `unauthenticated`, `order-not-found` */
+export const actingForOrder = async (call: Call, id: string): Promise<Identity> => {
+  const identity = await call.signedIn()
+  if (identity.role !== 'operator') {
+    const found = await getOrder(call.orders, id)
+    if (!mayActFor(identity, found.userId)) throw notFound()
+  }
+  return identity
+}
+
+const versionOf = ({ id, version }: OrderSnapshot): SnapshotVersion => ({
+  module: 'orders',
+  thing: 'order',
+  id,
+  version,
+})
+
+/** Records the version that a command made, for the Consistency-Token. */
+export const noteOrder = (call: Call, order: OrderSnapshot): void => void call.changed.push(versionOf(order))
+
+const answer = (snapshot: OrderSnapshot): Answer => ({
+  status: 202,
+  body: snapshot,
+  location: `/orders/${snapshot.id}`,
+  changed: [versionOf(snapshot)],
+})
+
+export const orderRoutes = ({ modules }: BffOptions) => {
+  const module = modules.orders
+  return createRouter()
+    .openapi(placing, async (c) => {
+      const call = c.get('call')
+      const identity = await requireCustomer(call)
+      const input = { userId: identity.userId, ...c.req.valid('json') }
+      return once(c, { call, identity, module, input, run: (context) => placeOrder(context, input), answer }) as never
+    })
+    .openapi(read, async (c) => c.json(await readOrder(c.get('call'), c.req.valid('param').id), 200))
+    .openapi(list, async (c) => {
+      const { limit, cursor } = c.req.valid('query')
+      const { items, more } = await readOrders(c.get('call'), { limit, before: decodeCursor(cursor) })
+      const last = items.at(-1)
+      return c.json({ items, nextCursor: more && last ? encodeCursor(last.id) : null }, 200)
+    })
+    .openapi(cancelling, async (c) => {
+      const call = c.get('call')
+      const input = { id: c.req.valid('param').id }
+      const identity = await actingForOrder(call, input.id)
+      return once(c, { call, identity, module, input, run: (context) => cancelOrder(context, input), answer }) as never
+    })
+}

@@ -1,7 +1,7 @@
 import { createBff } from './bff/bff.ts'
 import { createTokens } from './bff/identity.ts'
 import { type Config, brokerSettings } from './config.ts'
-import { orders } from '#modules/orders'
+import { createCheckouts, orders } from '#modules/orders'
 import { payments } from '#modules/payments'
 import { users } from '#modules/users'
 import { StartError, messageOf } from '#platform/errors'
@@ -56,9 +56,10 @@ export const createApp = (config: Config, log: Log) => {
     timeoutMs: 5_000,
   })
   const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS }
+  const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
     users: hostModule({ definition: users, postgres: databases.users, ...shared }),
-    orders: hostModule({ definition: orders({ log, now }), postgres: databases.orders, ...shared }),
+    orders: hostModule({ definition: orders({ log, now, checkouts }), postgres: databases.orders, ...shared }),
     payments: hostModule({ definition: payments({ provider, newId, now }), postgres: databases.payments, ...shared }),
   }
   const modules = Object.values(hosted)
@@ -67,7 +68,7 @@ export const createApp = (config: Config, log: Log) => {
     passwords: createPasswords(),
     signInFailures: createFailureLimit({ redis, prefix: 'users:sign-in-failures', max: 5, windowMs: 15 * 60_000 }),
   }
-  const ordersParts = { flowDeadlineMs: config.FLOW_DEADLINE_MS }
+  const ordersParts = { flowDeadlineMs: config.FLOW_DEADLINE_MS, checkouts }
   const notReady = async () => {
     const found = await Promise.all(modules.map((module) => module.notReady()))
     const policy = redis.server()?.evictionPolicy ?? 'unknown: Redis does not answer'

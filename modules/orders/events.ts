@@ -48,5 +48,5 @@ export const productChanged = defineEvent(orderEvents, 'orders.product-changed.v
 export const checkoutChanged = defineEvent(
   orderEvents,
   'orders.checkout-changed.v1',
-  z.object({ checkoutId: z.uuid(), status: z.string() }),
+  z.object({ checkoutId: z.uuid(), status: z.string(), skus: z.array(z.string()) }),
 )

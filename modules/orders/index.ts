@@ -3,27 +3,40 @@ import type { ModuleDefinition } from '#platform/module'
 import { knowUsers } from './consumers/know-users.ts'
 import { onPaymentEvents } from './consumers/on-payment-events.ts'
 import { projectOrders } from './consumers/project-orders.ts'
+import { checkoutSnapshots } from './checkout-snapshot.ts'
 import { orderEvents } from './events.ts'
+import type { Checkouts } from './sagas/checkout.ts'
 import { orderSnapshots, productSnapshots } from './snapshot.ts'
 import { onOrderDeadline } from './timers/order-deadline.ts'
 
 export type { Context } from './context.ts'
 export { type OrderSnapshot, type ProductSnapshot, orderSnapshot, productSnapshot } from './snapshot.ts'
+export { type CheckoutSnapshot, checkoutSnapshot } from './checkout-snapshot.ts'
+export { createCheckouts } from './sagas/checkout.ts'
 export { cancelOrder } from './commands/cancel-order.ts'
 export { changeStock } from './commands/change-stock.ts'
 export { type PlaceOrder, placeOrder } from './commands/place-order.ts'
+export { startCheckout } from './commands/start-checkout.ts'
 export { type SeedProduct, seedProduct } from './commands/seed-product.ts'
 export { type PutProduct, putProduct } from './commands/put-product.ts'
+export { checkoutNotFound, getCheckout } from './queries/get-checkout.ts'
 export { getOrder } from './queries/get-order.ts'
 export { type OrderPage, listOrders } from './queries/list-orders.ts'
 export { listProducts } from './queries/list-products.ts'
 
 export const ordersTopics = [orderEvents]
 
-export const orders = ({ log, now }: { log: Log; now: () => Date }): ModuleDefinition<'orders'> => ({
+type Parts = { log: Log; now: () => Date; checkouts: Checkouts }
+
+export const orders = ({ log, now, checkouts }: Parts): ModuleDefinition<'orders'> => ({
   name: 'orders',
   topics: ordersTopics,
-  snapshots: [orderSnapshots, productSnapshots],
-  consumers: ({ snapshots }) => [knowUsers(now), onPaymentEvents(now), projectOrders(snapshots)],
+  snapshots: [orderSnapshots, productSnapshots, checkoutSnapshots(checkouts)],
+  consumers: ({ snapshots }) => [
+    knowUsers({ now, checkouts }),
+    onPaymentEvents({ now, checkouts }),
+    projectOrders(snapshots),
+  ],
   timers: [onOrderDeadline(log)],
+  sagas: [checkouts],
 })

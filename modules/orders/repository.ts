@@ -10,12 +10,11 @@ type ProductRow = typeof products.$inferSelect
 
 export const orderNotFound = () => new DomainError('order-not-found', 'Order not found')
 
-const among = (column: typeof orders.id | typeof orders.userId, ids: string[]) =>
-  sql`${column} = any(${`{${ids.join(',')}}`}::uuid[])`
-
 /** Reads the orders and locks their rows, in the order of their ids, until the transaction ends. */
 export const lockOrders = async (tx: Tx, ids: string[]): Promise<Map<string, Order>> => {
-  const rows = await tx.select().from(orders).where(among(orders.id, ids)).orderBy(asc(orders.id)).for('update')
+  if (ids.length === 0) return new Map()
+  const wanted = sql`${orders.id} = any(${`{${ids.join(',')}}`}::uuid[])`
+  const rows = await tx.select().from(orders).where(wanted).orderBy(asc(orders.id)).for('update')
   return new Map(rows.map((row) => [row.id, toOrder(row)]))
 }
 
@@ -26,8 +25,8 @@ export const lockOrder = async (tx: Tx, id: string): Promise<Order> => {
   return order
 }
 
-export const insertOrder = async (tx: Tx, order: Order): Promise<void> => {
-  await tx.insert(orders).values(toOrderRow(order))
+export const insertOrders = async (tx: Tx, placed: Order[]): Promise<void> => {
+  await tx.insert(orders).values(placed.map(toOrderRow))
 }
 
 /** Writes what of these orders can change; one statement, whatever their number. */
@@ -46,15 +45,18 @@ export const updateOrders = async (tx: Tx, changed: Order[]): Promise<void> => {
     from json_populate_recordset(null::orders, ${JSON.stringify(rows)}) as new where orders.id = new.id`)
 }
 
+const among = (skus: string[]) =>
+  sql`${products.sku} in (select json_array_elements_text(${JSON.stringify(skus)}::json))`
+
+/** The products as they are now; another transaction may change them at once. */
+export const readProducts = async (tx: Tx, skus: string[]): Promise<Map<string, Product>> => {
+  const rows = await tx.select().from(products).where(among(skus))
+  return new Map(rows.map((row) => [row.sku, toProduct(row)]))
+}
+
 /** Reads the products and locks their rows, in the order of their SKUs, so that two orders never wait for each other. */
 export const lockProducts = async (tx: Tx, skus: string[]): Promise<Map<string, Product>> => {
-  const list = sql`(select json_array_elements_text(${JSON.stringify(skus)}::json))`
-  const rows = await tx
-    .select()
-    .from(products)
-    .where(sql`${products.sku} in ${list}`)
-    .orderBy(asc(products.sku))
-    .for('update')
+  const rows = await tx.select().from(products).where(among(skus)).orderBy(asc(products.sku)).for('update')
   return new Map(rows.map((row) => [row.sku, toProduct(row)]))
 }
 

@@ -67,7 +67,7 @@ const keyOf = (
   return { userId: identity.userId, route: `${c.req.method} ${c.req.routePath}`, key, requestHash }
 }
 
-const toStored = ({ status, body, location = undefined, changed }: Answer): StoredAnswer => ({
+const toStored = ({ status, body, location, changed }: Answer): StoredAnswer => ({
   status,
   body: JSON.stringify(body),
   location: location ?? null,

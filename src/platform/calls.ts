@@ -6,7 +6,8 @@ import type { Emit } from './messaging/message.ts'
 import type { Emitted, Outbox } from './messaging/outbox.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import { backoffMs } from './retry.ts'
-import { type Timer, type Worker, createWorker, toTimer } from './timers.ts'
+import { type Timer, claimDue, finishTimers, postpone } from './timers.ts'
+import { type Worker, createWorker } from './worker.ts'
 
 /** What a call to the outside came to: an outcome to record, or the need to call again later. */
 export type CallResult<Outcome> = { kind: 'outcome'; outcome: Outcome } | { kind: 'again'; reason: string }
@@ -58,39 +59,28 @@ export type CallsOptions<Source extends string> = {
   pollMs?: number
 }
 
-const claimDue = `update timers set attempts = attempts + 1, due_at = clock_timestamp() + $2::interval
-  where (kind, key) in (
-    select kind, key from timers where due_at <= clock_timestamp() and kind = any ($1::text[])
-    order by due_at limit $3 for update skip locked)
-  returning kind, key, data, attempts, correlation_id, causation_id, traceparent`
-
-const callAgain = `update timers set due_at = clock_timestamp() + $4::interval where kind = $1 and key = $2 and attempts = $3`
-
-/** Deletes the claimed timer; a row less than asked for says that another process has taken a call over. */
-const finish = `delete from timers using json_to_recordset($1) as done(kind text, key text, attempts integer)
-  where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts
-  returning timers.kind, timers.key`
-
 /** Makes the calls that have fallen due, at most `parallel` at once; outcomes that arrive together share a transaction. */
 export const createCalls = <Source extends string>(options: CallsOptions<Source>): Worker => {
-  const { definitions, postgres, outbox, committed, log, claimMs = 30_000, parallel = 64, pollMs = 3_000 } = options
+  const { definitions, postgres, outbox, committed, log, claimMs = 12_000, parallel = 64, pollMs = 3_000 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
-  const kinds = `{${[...byKind.keys()].join(',')}}`
   const stopping = new AbortController()
   const underWay = new Set<Promise<void>>()
 
   const record = async (finished: Finished[]): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
-      const claimed = finished.map(({ timer: { kind, key, attempts } }) => ({ kind, key, attempts }))
-      const rows = await transaction.run(finish, [JSON.stringify(claimed)])
-      const mine = new Set(rows.map((row) => `${row['kind']} ${row['key']}`))
+      const mine = new Set(
+        await finishTimers(
+          transaction.run,
+          finished.map(({ timer }) => timer),
+        ),
+      )
       const context: RecordContext<Source> = {
         tx: transaction.tx,
         emitFor: (timer) => (message) => void emitted.push({ message, trace: timer.trace }),
       }
       for (const [kind, definition] of byKind) {
-        const own = finished.filter(({ timer }) => timer.kind === kind && mine.has(`${kind} ${timer.key}`))
+        const own = finished.filter(({ timer }) => timer.kind === kind && mine.has(timer))
         if (own.length > 0) await definition.record(context, own)
       }
       outbox.append(transaction, emitted)
@@ -123,23 +113,23 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
     } catch (error) {
       log.error({ kind, key, attempts, error: messageOf(error) }, 'a call failed; it is made again')
     }
-    const waitMs = Math.round(backoffMs(attempts, { firstMs: 200, maxMs: 10_000 }))
-    await postgres.run(callAgain, [kind, key, attempts, `${waitMs} milliseconds`]).catch(() => undefined)
-    setTimeout(worker.wake, waitMs + 5).unref()
+    // When this fails too, the call is made again after the claim.
+    await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 10_000 })).catch(() => undefined)
+    worker.wake()
   }
 
-  const round = async (): Promise<boolean> => {
+  const round = async (): Promise<number> => {
     const room = parallel - underWay.size
     if (room === 0) {
       await Promise.race(underWay)
-      return true
+      return 0
     }
-    const claimed = (await postgres.run(claimDue, [kinds, `${claimMs} milliseconds`, room])).map(toTimer)
-    for (const timer of claimed) {
+    const { timers, nextInMs } = await claimDue(postgres.run, { kinds: [...byKind.keys()], claimMs, limit: room })
+    for (const timer of timers) {
       const call: Promise<void> = make(timer).finally(() => underWay.delete(call))
       underWay.add(call)
     }
-    return claimed.length === room
+    return timers.length === room ? 0 : nextInMs
   }
 
   const worker = createWorker({ round, pollMs, log, name: 'calls', enabled: definitions.length > 0 })

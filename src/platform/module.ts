@@ -12,6 +12,8 @@ import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
 import { sleep } from './retry.ts'
+import { type Sagas, createSagas } from './saga/operator.ts'
+import type { Saga } from './saga/saga.ts'
 import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshots.ts'
 import { type TimerDefinition, createTimers } from './timers.ts'
 
@@ -27,6 +29,8 @@ export type ModuleDefinition<Name extends string> = {
   timers?: TimerDefinition<Name>[]
   /** What the module asks of the outside. */
   calls?: CallDefinition<Name>[]
+  /** What the module orchestrates. */
+  sagas?: Saga<Name, object>[]
 }
 
 /** What the mechanisms give to a hosted module's commands and queries. */
@@ -52,6 +56,7 @@ export type HostedModule<Name extends string> = {
   keepRefusal(key: IdempotencyKey, answer: StoredAnswer): Promise<void>
   snapshots: Snapshots
   deadLetters: DeadLetters
+  sagas: Sagas
   /** The consumers by their names, each with its topic. */
   consumers: { name: string; topic: string }[]
   /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
@@ -110,7 +115,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const consumers: Consumer[] = definition
     .consumers({ snapshots })
     .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
-  const timers = createTimers({ definitions: definition.timers ?? [], outbox, ...parts })
+  const sagas = definition.sagas ?? []
+  const timers = createTimers({
+    definitions: [...(definition.timers ?? []), ...sagas.map((saga) => saga.timer(now))],
+    outbox,
+    ...parts,
+  })
   const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0
 
@@ -121,6 +131,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
     deadLetters: createDeadLetters(postgres, consumers, relay.wake),
+    sagas: createSagas({ sagas, read: postgres.read, transact: (trace) => outbox.transact(trace), now }),
     context: (trace, keep) => ({
       trace,
       transact: outbox.transact(trace, keep),

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm'
 import type { z } from 'zod'
-import { isTransient, messageOf } from './errors.ts'
+import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Emit, Trace } from './messaging/message.ts'
 import type { Emitted, Outbox } from './messaging/outbox.ts'
-import type { Postgres, SqlRow, Transaction, Tx } from './postgres.ts'
-import { backoffMs, sleep } from './retry.ts'
+import type { Postgres, Run, SqlRow, Transaction, Tx } from './postgres.ts'
+import { backoffMs } from './retry.ts'
+import { type Worker, createWorker } from './worker.ts'
 
 /** Work that falls due once, at or after a time, even if every process died in between. */
 export type Timer<Data = unknown> = { kind: string; key: string; data: Data; trace: Trace; attempts: number }
@@ -59,32 +60,67 @@ export const onTimer = <Source extends string, Data>(
   fire: (context, timer) => fire(context, { ...timer, data: schema.parse(timer.data) }),
 })
 
-export type Worker = {
-  start(): void
-  /** Says that something may have fallen due; costs no I/O by itself. */
-  wake(): void
-  stop(): Promise<void>
-}
-
 export type TimersOptions<Source extends string> = {
   definitions: TimerDefinition<Source>[]
   postgres: Pick<Postgres, 'transaction' | 'run'>
   outbox: Pick<Outbox<Source>, 'append'>
   committed: () => void
   log: Log
+  /** For this long a due timer is this process's alone; a process that dies with it is replaced after that. */
+  claimMs?: number
   pollMs?: number
   batchSize?: number
 }
 
-const takeDue = `delete from timers where (kind, key) in (
+/** The second part is one row that says when the next timer falls due. */
+const claim = `with due as (
     select kind, key from timers where due_at <= clock_timestamp() and kind = any ($1::text[])
-    order by due_at limit $2 for update skip locked)
-  returning kind, key, data, attempts, correlation_id, causation_id, traceparent`
+    order by due_at limit $3 for update skip locked
+  ),
+  claimed as (
+    update timers set attempts = attempts + 1, due_at = clock_timestamp() + $2::interval
+    from due where timers.kind = due.kind and timers.key = due.key
+    returning timers.*
+  )
+  select kind, key, data::text, attempts, correlation_id, causation_id, traceparent, null::integer as next_ms from claimed
+  union all
+  select null, null, null, null, null, null, null,
+    (select least(extract(epoch from min(due_at) - clock_timestamp()) * 1000, 3600000)::integer
+      from timers where due_at > clock_timestamp() and kind = any ($1::text[]))`
 
-const postpone = `update timers set attempts = attempts + 1, due_at = clock_timestamp() + $3::interval where kind = $1 and key = $2
-  and due_at <= clock_timestamp()`
+/** Takes what has fallen due away from every other process for `claimMs`; says in how many milliseconds the next does. */
+export const claimDue = async (
+  run: Run,
+  { kinds, claimMs, limit }: { kinds: string[]; claimMs: number; limit: number },
+): Promise<{ timers: Timer[]; nextInMs: number }> => {
+  const rows = await run(claim, [`{${kinds.join(',')}}`, `${claimMs} milliseconds`, limit])
+  const next = rows.find((row) => row['kind'] === null)?.['next_ms']
+  return {
+    timers: rows.filter((row) => row['kind'] !== null).map(toTimer),
+    nextInMs: typeof next === 'number' ? Math.max(next, 0) + 1 : Infinity,
+  }
+}
 
-export const toTimer = (row: SqlRow): Timer => ({
+/** Deletes claimed timers; one that is missing was cancelled or set anew, or another process has taken it over. */
+const finish = `delete from timers using json_to_recordset($1) as done(kind text, key text, attempts integer)
+  where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts
+  returning timers.kind, timers.key`
+
+/** Ends claimed timers in the transaction of `run`; returns those that were still this process's to end. */
+export const finishTimers = async (run: Run, timers: Timer[]): Promise<Timer[]> => {
+  const rows = await run(finish, [JSON.stringify(timers.map(({ kind, key, attempts }) => ({ kind, key, attempts })))])
+  const ended = new Set(rows.map((row) => `${row['kind']} ${row['key']}`))
+  return timers.filter(({ kind, key }) => ended.has(`${kind} ${key}`))
+}
+
+const again = `update timers set due_at = clock_timestamp() + $4::interval where kind = $1 and key = $2 and attempts = $3`
+
+/** Makes a claimed timer due again after a while; it keeps the number of its attempts. */
+export const postpone = async (run: Run, { kind, key, attempts }: Timer, ms: number): Promise<void> => {
+  await run(again, [kind, key, attempts, `${Math.round(ms)} milliseconds`])
+}
+
+const toTimer = (row: SqlRow): Timer => ({
   kind: String(row['kind']),
   key: String(row['key']),
   data: JSON.parse(String(row['data'])),
@@ -97,107 +133,53 @@ export const toTimer = (row: SqlRow): Timer => ({
 })
 
 /**
- * Fires due timers: those of one poll share a transaction with their effects; when it fails, one by one, and one that fails
- * alone is postponed with back-off. A timer is taken by one process at a time.
+ * Fires due timers: those claimed together share a transaction with their effects; when it fails, one by one, and one that
+ * fails alone is postponed with back-off. The aggregates are locked before the timers' rows, as in every other transaction, and
+ * a timer that turns out to be gone by then takes its effects with it.
  */
 export const createTimers = <Source extends string>(options: TimersOptions<Source>): Worker => {
-  const { definitions, postgres, outbox, committed, log, pollMs = 3_000, batchSize = 50 } = options
+  const { definitions, postgres, outbox, committed, log, claimMs = 5_000, pollMs = 3_000, batchSize = 50 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
-  const kinds = `{${[...byKind.keys()].join(',')}}`
 
-  const fire = async (limit: number): Promise<Timer[]> => {
-    let taken: Timer[] = []
+  const fire = async (timers: Timer[]): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
-      taken = (await transaction.run(takeDue, [kinds, limit])).map(toTimer)
-      for (const timer of taken) {
+      for (const timer of timers) {
         const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace })
-        await byKind
-          .get(timer.kind)
-          ?.fire({ tx: transaction.tx, emit, transaction }, timer)
-          .catch((error: unknown) => {
-            throw new TimerError(timer, error)
-          })
+        await byKind.get(timer.kind)?.fire({ tx: transaction.tx, emit, transaction }, timer)
       }
+      if ((await finishTimers(transaction.run, timers)).length < timers.length) throw new GoneError()
       outbox.append(transaction, emitted)
     })
     if (emitted.length > 0) committed()
-    return taken
   }
 
-  const fireOne = async (): Promise<number> => {
+  const fireOne = async (timer: Timer): Promise<void> => {
     try {
-      return (await fire(1)).length
+      await fire([timer])
     } catch (error) {
-      if (!(error instanceof TimerError) || isTransient(error)) throw error
-      const { kind, key, attempts } = error.timer
-      log.error({ kind, key, attempts, error: messageOf(error.cause) }, 'a timer failed; it is tried again')
-      await postgres.run(postpone, [
-        kind,
-        key,
-        `${Math.round(backoffMs(attempts + 1, { firstMs: 200, maxMs: 30_000 }))} milliseconds`,
-      ])
-      return 1
+      if (error instanceof GoneError) return
+      const { kind, key, attempts } = timer
+      log.error({ kind, key, attempts, error: messageOf(error) }, 'a timer failed; it is tried again')
+      await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 30_000 }))
     }
   }
 
-  const round = async (): Promise<boolean> => {
+  const round = async (): Promise<number> => {
+    const kinds = [...byKind.keys()]
+    const { timers, nextInMs } = await claimDue(postgres.run, { kinds, claimMs, limit: batchSize })
+    if (timers.length === 0) return nextInMs
     try {
-      return (await fire(batchSize)).length === batchSize
-    } catch (error) {
-      if (isTransient(error)) throw error
-      for (let count = 0; count < batchSize; count += 1) if ((await fireOne()) === 0) return false
-      return true
+      await fire(timers)
+    } catch {
+      for (const timer of timers) await fireOne(timer)
     }
+    return 0
   }
   return createWorker({ round, pollMs, log, name: 'timers', enabled: definitions.length > 0 })
 }
 
-class TimerError extends Error {
-  readonly timer: Timer
-
-  constructor(timer: Timer, cause: unknown) {
-    super(messageOf(cause), { cause })
-    this.timer = timer
-  }
-}
-
-export type WorkerOptions = { round: () => Promise<boolean>; pollMs: number; log: Log; name: string; enabled: boolean }
-
-/** Runs `round` whenever it is woken and at least each `pollMs`, again at once while it answers true, and never twice at once. */
-export const createWorker = ({ round, pollMs, log, name, enabled }: WorkerOptions): Worker => {
-  const stopping = new AbortController()
-  let woken = false
-  let nap = new AbortController()
-  let running: Promise<void> | undefined
-
-  const loop = async () => {
-    for (let failures = 0; !stopping.signal.aborted;) {
-      try {
-        woken = false
-        const more = await round()
-        failures = 0
-        if (more || woken) continue
-        nap = new AbortController()
-        await sleep(pollMs, AbortSignal.any([nap.signal, stopping.signal]))
-      } catch (error) {
-        failures += 1
-        log.warn({ worker: name, error: messageOf(error), failures }, 'a round of work failed')
-        await sleep(backoffMs(failures, { firstMs: 50, maxMs: 2_000 }), stopping.signal)
-      }
-    }
-  }
-  return {
-    start: () => {
-      if (enabled) running ??= loop()
-    },
-    wake: () => {
-      woken = true
-      nap.abort()
-    },
-    stop: async () => {
-      stopping.abort()
-      await running
-    },
-  }
+/** Thrown inside a transaction, to take back the effects of a timer that is no longer there. */
+class GoneError extends Error {
+  override readonly name = 'GoneError'
 }

@@ -1,14 +1,17 @@
 import { cancelTimer } from '#platform/timers'
+import { cancelled } from '../cancelled.ts'
 import type { Context } from '../context.ts'
+import { leaveCheckouts } from '../leave-checkouts.ts'
 import { cancel } from '../order.ts'
 import { lockOrder, returnStock, updateOrders } from '../repository.ts'
 import { type OrderSnapshot, toOrderSnapshot } from '../snapshot.ts'
-import { cancelled } from '../cancelled.ts'
 import { orderDeadlineKind } from '../timers/order-deadline.ts'
 
 /** Cancels the order and gives its stock back; payments returns what was taken. @throws DomainError `order-not-found`, `already-cancelled` */
 export const cancelOrder = (context: Context, input: { id: string }): Promise<OrderSnapshot> =>
-  context.transact(async (tx, emit) => {
+  context.transact(async (tx, emit, transaction) => {
+    const story = { tx, emit, transaction, trace: context.trace, now: context.now() }
+    await leaveCheckouts(story, context.checkouts, [input.id])
     const order = cancel(await lockOrder(tx, input.id), 'requested')
     await updateOrders(tx, [order])
     await cancelTimer(tx, orderDeadlineKind, order.id)

@@ -3,8 +3,10 @@ import { type ConsumerDefinition, onEach } from '#platform/messaging/consumer'
 import type { Tx } from '#platform/postgres'
 import { userClosed, userEvents, userRegistered } from '#events/users'
 import { cancelled } from '../cancelled.ts'
+import { leaveCheckouts } from '../leave-checkouts.ts'
 import { cancel } from '../order.ts'
 import { lockOrders, returnStock, updateOrders } from '../repository.ts'
+import type { Checkouts } from '../sagas/checkout.ts'
 import { orders } from '../schema.ts'
 
 /** A confirmed order is cancelled with its user's account for this long. */
@@ -27,14 +29,18 @@ const openOrders = async (tx: Tx, userId: string, now: Date): Promise<string[]> 
   return rows.map(({ id }) => id)
 }
 
+type Parts = { now: () => Date; checkouts: Checkouts }
+
 /** Keeps this module's own copy of the users; a closed one's pending and recent orders are cancelled. */
-export const knowUsers = (now: () => Date): ConsumerDefinition<'orders'> => ({
+export const knowUsers = ({ now, checkouts }: Parts): ConsumerDefinition<'orders'> => ({
   topic: userEvents,
   handlers: [
     onEach(userRegistered, ({ tx }, { subject, sequence = 1 }) => know(tx, subject, 'active', sequence)),
-    onEach(userClosed, async ({ tx, emit }, { subject, sequence = 1 }) => {
+    onEach(userClosed, async ({ tx, emit, transaction }, { subject, sequence = 1, trace }) => {
       await know(tx, subject, 'closed', sequence)
-      const held = await lockOrders(tx, await openOrders(tx, subject, now()))
+      const open = await openOrders(tx, subject, now())
+      await leaveCheckouts({ tx, emit, transaction, trace, now: now() }, checkouts, open)
+      const held = await lockOrders(tx, open)
       const ended = [...held.values()]
         .filter(({ status }) => status !== 'cancelled')
         .map((order) => cancel(order, 'user-closed'))

@@ -1,16 +1,35 @@
 import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
 import { cancelTimers } from '#platform/timers'
 import { paymentCaptured, paymentDeclined, paymentEvents, paymentRefunded } from '#events/payments'
+import type { Outcome } from '#platform/saga/definition'
 import { cancelled } from '../cancelled.ts'
+import type { CheckoutData } from '../checkout.ts'
 import { orderConfirmed } from '../events.ts'
 import { type CancelledOrder, type Order, cancel, confirm } from '../order.ts'
 import { lockOrders, returnStock, updateOrders } from '../repository.ts'
+import type { Checkouts } from '../sagas/checkout.ts'
 import { orderDeadlineKind } from '../timers/order-deadline.ts'
 
-type Payment = { orderId: string; paymentId: string }
+type Payment = { orderId: string; paymentId: string; reason?: string }
+
+/** What a payment's event says of the charge of a checkout. */
+const outcomeOf = (type: string, data: Payment): Outcome<CheckoutData> | undefined => {
+  switch (type) {
+    case paymentCaptured.type:
+      return { is: 'done', data: { paymentId: data.paymentId } }
+    case paymentDeclined.type:
+      return { is: 'failed', error: { code: 'payment-declined', message: `The payment was declined: ${data.reason}.` } }
+    case paymentRefunded.type:
+      return { is: 'undone', data: { paymentId: data.paymentId } }
+    default:
+      return undefined
+  }
+}
 
 /** What an order becomes when its payment does; the same order when it need not change. */
 const settle = (order: Order, type: string, paymentId: string, at: Date): Order => {
+  // What happens before its end is the checkout's to decide.
+  if (order.checkoutId !== null && order.status === 'pending') return order
   switch (type) {
     case paymentCaptured.type:
       // Money that comes for a cancelled order goes back: payments hears of the cancellation itself.
@@ -24,18 +43,34 @@ const settle = (order: Order, type: string, paymentId: string, at: Date): Order 
   }
 }
 
-/** Choreography: a captured payment confirms its order, a declined or refunded one cancels it and gives the stock back. */
-export const onPaymentEvents = (now: () => Date): ConsumerDefinition<'orders'> => ({
+type Parts = { now: () => Date; checkouts: Checkouts }
+
+/**
+ * Choreography: a captured payment confirms its order, a declined or refunded one cancels it and gives the stock back.
+ * Orchestration: the same events answer the checkout that asked for the charge, or for its refund.
+ */
+export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'orders'> => ({
   topic: paymentEvents,
   handlers: [
-    onBatch([paymentCaptured, paymentDeclined, paymentRefunded], async ({ tx, emitFor }, messages) => {
+    onBatch([paymentCaptured, paymentDeclined, paymentRefunded], async ({ tx, transaction, emitFor }, messages) => {
+      await checkouts.hear(
+        { transaction, now: now() },
+        messages.flatMap((message) => {
+          const data = message.data as Payment
+          const outcome = outcomeOf(message.type, data)
+          const { trace } = message
+          return outcome
+            ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }]
+            : []
+        }),
+      )
       const held = await lockOrders(tx, [...new Set(messages.map(({ data }) => (data as Payment).orderId))])
       const changed = new Map<string, Order>()
       const ended: CancelledOrder[] = []
       for (const message of messages) {
         const { orderId, paymentId } = message.data as Payment
         const order = held.get(orderId)
-        if (!order || order.checkoutId !== null) continue
+        if (!order) continue
         const settled = settle(order, message.type, paymentId, now())
         if (settled === order) continue
         held.set(orderId, settled)

@@ -28,8 +28,12 @@ export const projectOrders = (snapshots: Snapshots): ConsumerDefinition<'orders'
     onBatch([productChanged], ({ tx }, messages) =>
       snapshots.project(tx, 'product', unique(messages.map(({ subject }) => subject))),
     ),
-    onBatch([checkoutChanged], ({ tx }, messages) =>
-      snapshots.project(tx, 'checkout', unique(messages.map(({ subject }) => subject))),
-    ),
+    onBatch([checkoutChanged], async ({ tx }, messages) => {
+      const skus = messages.flatMap(({ data }) => (data as { skus: string[] }).skus)
+      await Promise.all([
+        snapshots.project(tx, 'checkout', unique(messages.map(({ subject }) => subject))),
+        snapshots.project(tx, 'product', unique(skus)),
+      ])
+    }),
   ],
 })

@@ -7,7 +7,10 @@ export const relayShards = 12
 /** A message larger than this is refused when it is emitted: the broker would refuse it after the commit, for ever. */
 export const maxMessageBytes = 900_000
 
-export type Transact<Source extends string> = <T>(work: (tx: Tx, emit: Emit<Source>) => Promise<T>) => Promise<T>
+/** `transaction` is the same transaction, for mechanisms of the platform. */
+export type Transact<Source extends string> = <T>(
+  work: (tx: Tx, emit: Emit<Source>, transaction: Transaction) => Promise<T>,
+) => Promise<T>
 
 export type Outbox<Source extends string> = {
   /**
@@ -78,7 +81,8 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
     transact: (trace, keep) => async (work) => {
       const emitted: Emitted[] = []
       const result = await postgres.transaction(async (transaction) => {
-        const answer = await work(transaction.tx, (message) => void emitted.push({ message, trace }))
+        const emit: Emit<Source> = (message) => void emitted.push({ message, trace })
+        const answer = await work(transaction.tx, emit, transaction)
         append(transaction, emitted)
         if (keep) transaction.finishWith(keep(answer))
         return answer

@@ -42,7 +42,7 @@ export const heardRunning = <Data extends object>(
     case 'failed':
       return running ? stepFailed(on, state, held, outcome.error) : absorb(state)
     case 'undone':
-      return running || held.status === 'done' ? lost(on, state, held) : absorb(state)
+      return running || held.status === 'done' ? lost(on, state, held, outcome.data) : absorb(state)
     case 'undo-failed':
       return absorb(state)
   }
@@ -67,14 +67,17 @@ const stepFailed = <Data extends object>(
 }
 
 /** The effect of a step was taken back by somebody else while the saga was still on its way. */
-const lost = <Data extends object>(on: On, state: SagaState<Data>, held: StepState): Decision<Data> => {
+const lost = <Data extends object>(on: On, state: SagaState<Data>, held: StepState, data?: Partial<Data>): Decision<Data> => {
   const error = { code: 'undone-elsewhere', message: `The step ${held.name} was undone before the end.` }
-  return rollBack(on, put(on, state, held.name, { status: 'compensated', error }), error)
+  return giveUp(on, keep(put(on, state, held.name, { status: 'compensated', error }), data), error)
 }
 
-/** Gives the way forward up at an operator's wish; the step that is under way may have happened. */
-export const abandon = <Data extends object>(on: On, state: SagaState<Data>): Decision<Data> => {
-  const error = { code: 'stopped-by-operator', message: 'An operator asked to roll back.' }
+/** Gives the way forward up at an operator's wish. */
+export const abandon = <Data extends object>(on: On, state: SagaState<Data>): Decision<Data> =>
+  giveUp(on, state, { code: 'stopped-by-operator', message: 'An operator asked to roll back.' })
+
+/** Rolls back; the command that is under way may have happened. */
+const giveUp = <Data extends object>(on: On, state: SagaState<Data>, error: Failure): Decision<Data> => {
   const held = state.steps.find(({ status }) => status === 'running')
   if (!held) return rollBack(on, state, error)
   const unknown = definitionOf(on, held.name).kind === 'command'

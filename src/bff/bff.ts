@@ -8,6 +8,7 @@ import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
 import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
+import { checkoutRoutes } from './checkouts.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
@@ -20,13 +21,14 @@ import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
 import { orderRoutes } from './orders.ts'
 import { paymentRoutes } from './payments.ts'
 import { productRoutes } from './products.ts'
+import { sagaRoutes } from './sagas.ts'
 import { sessionRoutes } from './sessions.ts'
 import { settlementRoutes } from './settlements.ts'
 import { userRoutes } from './users.ts'
 
 type Hosted<Name extends string, Context> = Pick<
   HostedModule<Name>,
-  'name' | 'snapshots' | 'deadLetters' | 'findAnswer' | 'keepRefusal'
+  'name' | 'snapshots' | 'deadLetters' | 'sagas' | 'findAnswer' | 'keepRefusal'
 > & { context(trace: Trace, keep?: Keep): Context }
 
 export type BffOptions = {
@@ -79,9 +81,11 @@ export const createBff = (options: BffOptions) => {
   app.route('/', sessionRoutes(options))
   app.route('/', productRoutes(options))
   app.route('/', orderRoutes(options))
+  app.route('/', checkoutRoutes(options))
   app.route('/', paymentRoutes(options))
   app.route('/', settlementRoutes(options))
   app.route('/', deadLetterRoutes(options))
+  app.route('/', sagaRoutes(options))
   app.route('/', healthRoutes(options))
   app.route('/', docsRoutes())
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {

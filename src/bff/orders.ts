@@ -89,6 +89,13 @@ export const readOrder = (call: Call, id: string): Promise<OrderSnapshot> =>
     return found
   })
 
+/** The order, or null while its snapshot is not there yet, for a join from something that the caller may see. */
+export const findOrder = async (call: Call, id: string): Promise<OrderSnapshot | null> =>
+  getOrder(call.orders, id).catch((error: unknown) => {
+    if (error instanceof DomainError) return null
+    throw error
+  })
+
 /** A page of the orders that the signed-in user may see. @throws DomainError `unauthenticated` */
 export const readOrders = (
   call: Call,

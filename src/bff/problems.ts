@@ -53,6 +53,7 @@ const answers: Record<string, [ContentfulStatusCode, string]> = {
   'idempotency-key-reused': [422, 'Idempotency-Key reused'],
   'account-closed': [409, 'Account closed'],
   'already-resolved': [409, 'Already resolved'],
+  'not-possible': [409, 'Not possible'],
   'not-handled': [409, 'Not handled'],
   undecodable: [409, 'Undecodable'],
   'too-large': [413, 'Too large'],

@@ -24,6 +24,7 @@ export const createFaces = async (readError: Error = new Error(secret)) => {
     name,
     snapshots,
     deadLetters: {} as never,
+    sagas: {} as never,
     findAnswer: () => Promise.resolve(undefined),
     keepRefusal: () => Promise.resolve(),
   })

@@ -9,7 +9,7 @@ import {
 } from '#modules/orders'
 import { getUser } from '#modules/users'
 import { encodeCursor, parseInput, placeOrderInput } from '../inputs.ts'
-import { actingForOrder, noteOrder, readOrder, readOrders, requireCustomer } from '../orders.ts'
+import { actingForOrder, findOrder, noteOrder, readOrder, readOrders, requireCustomer } from '../orders.ts'
 import { findPayment } from '../payments.ts'
 import { builder } from './builder.ts'
 import { parseId, parsePage } from './arguments.ts'
@@ -123,7 +123,7 @@ builder.objectField(User, 'orders', (t) =>
 )
 
 builder.objectField(Payment, 'order', (t) =>
-  t.field({ type: Order, nullable: true, resolve: ({ orderId }, _, { call }) => readOrder(call, orderId) }),
+  t.field({ type: Order, nullable: true, resolve: ({ orderId }, _, { call }) => findOrder(call, orderId) }),
 )
 
 builder.mutationFields((t) => ({

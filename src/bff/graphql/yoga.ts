@@ -5,6 +5,7 @@ import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import './users.ts'
 import './orders.ts'
+import './checkouts.ts'
 import './payments.ts'
 
 const schema = builder.toSchema()

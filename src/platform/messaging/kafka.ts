@@ -107,13 +107,11 @@ const clientConfig = ({ brokers, clientId, ssl, sasl, log }: BrokerSettings): Ka
   requestTimeout: 15_000,
   retry: { initialRetryTime: 50, maxRetryTime: 1_000, retries: 5 },
   logLevel: logLevel.WARN,
+  // What matters of it is reported by whoever gets the error.
   logCreator:
     () =>
     ({ namespace, level, log: { message, error } }) =>
-      log[level === logLevel.ERROR ? 'warn' : 'debug'](
-        { kafka: namespace, ...(error ? { error: String(error) } : {}) },
-        message,
-      ),
+      log.debug({ kafka: namespace, level, ...(error ? { error: String(error) } : {}) }, message),
   ...(ssl ? { ssl: true } : {}),
   ...(sasl ? { sasl: sasl as NonNullable<KafkaConfig['sasl']> } : {}),
 })
@@ -280,8 +278,10 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     })
     next.on(next.events.REBALANCING, () => handled.clear())
     next.on(next.events.CRASH, ({ payload }) => {
-      log.warn({ group, error: messageOf(payload.error), restart: payload.restart }, 'the consumer crashed')
-      if (!payload.restart) starting = rebuild(next)
+      // One that restarts by itself is everyday life with a broker; /readyz tells when it does not come back.
+      if (payload.restart) return log.debug({ group, error: messageOf(payload.error) }, 'the consumer restarts')
+      log.warn({ group, error: messageOf(payload.error) }, 'the consumer crashed')
+      starting = rebuild(next)
     })
     try {
       await next.connect()

@@ -14,7 +14,7 @@ const profile = 'bench-services'
 
 /** Services that the environment names are left alone: the scenarios truncate tables. */
 const withoutServices = () => {
-  const { DATABASE_URL: _, KAFKA_BROKERS: __, REDIS_URL: ___, ...rest } = process.env
+  const { DATABASE_URL: _, KAFKA_BROKERS: __, REDIS_URL: ___, PAYMENT_PROVIDER_URL: ____, ...rest } = process.env
   return rest
 }
 

@@ -10,11 +10,11 @@ const settleLimitMs = 20_000
 type Latency = { p50: number; p99: number }
 
 /** When each thing began and when it was seen; either may come first. */
-const createStopwatch = () => {
+export const createStopwatch = () => {
   const began = new Map<string, number>()
   const seen = new Map<string, number>()
   return {
-    began: (id: string) => void began.set(id, performance.now()),
+    began: (id: string, at = performance.now()) => void began.set(id, at),
     seen: (id: string) => void (seen.has(id) || seen.set(id, performance.now())),
     /** Waits until all that began was seen. */
     latency: async (): Promise<Latency> => {
@@ -30,7 +30,10 @@ const createStopwatch = () => {
 }
 
 /** Calls `fire` at a steady rate, whether or not the earlier calls have been answered. */
-const openLoop = async (seconds: number, fire: () => Promise<unknown>): Promise<void> => {
+export const openLoop = async (
+  { seconds, perSecond }: { seconds: number; perSecond: number },
+  fire: () => Promise<unknown>,
+): Promise<void> => {
   const startedAt = performance.now()
   const fired: Promise<unknown>[] = []
   for (let n = 0; n < seconds * perSecond; n += 1) {
@@ -58,7 +61,7 @@ const openOurs = async (bench: Bench) => {
     measure: async (seconds: number): Promise<Latency> => {
       await asOwner(bench, 'checkpoint')
       watch = createStopwatch()
-      await openLoop(seconds, async () => watch.began(await register()))
+      await openLoop({ seconds, perSecond }, async () => watch.began(await register()))
       return watch.latency()
     },
     close: async () => {
@@ -89,7 +92,7 @@ const openBare = async (bench: Bench) => {
   return {
     measure: async (seconds: number): Promise<Latency> => {
       watch = createStopwatch()
-      await openLoop(seconds, () => {
+      await openLoop({ seconds, perSecond }, () => {
         const key = Bun.randomUUIDv7()
         watch.began(key)
         return producer.send({ topic, acks: -1, messages: [{ key, value }] })

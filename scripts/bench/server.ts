@@ -66,26 +66,41 @@ export const spawnBare = (bench: Bench): Promise<Server> =>
 
 export type SignedIn = { userId: string; token: string }
 
-const post = async (url: string, body: unknown): Promise<Record<string, unknown>> => {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+/** Sends JSON and answers with the JSON that comes back. @throws Error for any answer that is no success */
+export const request = async (
+  { url }: Server,
+  method: string,
+  path: string,
+  { token, body }: { token?: string; body?: unknown } = {},
+): Promise<Record<string, unknown>> => {
+  const response = await fetch(url + path, {
+    method,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
-  if (!response.ok) throw new Error(`POST ${url} answered ${response.status}: ${await response.text()}`)
+  if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`)
   return (await response.json()) as Record<string, unknown>
 }
 
 /** Registers somebody, signs in, and waits until the snapshot is there. */
-export const signIn = async ({ url }: Server): Promise<SignedIn> => {
+export const signIn = async (server: Server): Promise<SignedIn> => {
   const account = { email: `${Bun.randomUUIDv7()}@example.com`, password: 'correct horse battery staple' }
-  await post(`${url}/users`, { name: 'Ada Lovelace', ...account })
-  const session = await post(`${url}/sessions`, account)
+  await request(server, 'POST', '/users', { body: { name: 'Ada Lovelace', ...account } })
+  const session = await request(server, 'POST', '/sessions', { body: account })
   const [userId, token] = [String(session['userId']), String(session['token'])]
   for (let tries = 1; ; tries += 1) {
-    const { status } = await fetch(`${url}/users/${userId}`, { headers: { authorization: `Bearer ${token}` } })
-    if (status === 200) return { userId, token }
-    if (tries > 200) throw new Error(`GET /users/${userId} answers ${status}.`)
+    const found = await request(server, 'GET', `/users/${userId}`, { token }).catch(() => undefined)
+    if (found) return { userId, token }
+    if (tries > 200) throw new Error(`GET /users/${userId} does not answer.`)
     await sleep(50)
   }
+}
+
+/** The token of the operator that `migrate` made. */
+export const signInOperator = async (server: Server, { environment }: Bench): Promise<string> => {
+  const account = { email: environment['OPERATOR_EMAIL'], password: environment['OPERATOR_PASSWORD'] }
+  return String((await request(server, 'POST', '/sessions', { body: account }))['token'])
 }

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { asOwner } from './environment.ts'
+import { pgbenchScript, pgbenchTool } from './pgbench.ts'
 import { type Bench, type Scenario, alternate } from './scenario.ts'
 import { constantHash, hostUsers } from './users-module.ts'
 
@@ -19,21 +20,6 @@ insert into outbox (shard, message_id, topic, key, type, source, subject, sequen
     '{"userId":"' || gen_random_uuid() || '","role":"customer","registeredAt":"2026-01-01T00:00:00.000Z"}');
 end;
 `
-
-const pgbench = async ({ config }: Bench, script: string, seconds: number): Promise<number> => {
-  const url = new URL(config.USERS_DATABASE_URL)
-  const threads = ['-M', 'prepared', '-c', String(clients), '-j', '2', '-T', String(seconds)]
-  const address = ['-h', url.hostname, '-p', url.port, '-U', url.username]
-  const child = Bun.spawn(['pgbench', '-n', ...threads, '-f', script, ...address, url.pathname.slice(1)], {
-    env: { ...process.env, PGPASSWORD: decodeURIComponent(url.password) },
-    stdout: 'pipe',
-    stderr: 'pipe',
-  })
-  const [said, complained] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])
-  const rate = /tps = ([\d.]+) \(without/.exec(said)?.[1]
-  if ((await child.exited) !== 0 || !rate) throw new Error(`pgbench failed: ${complained.trim().split('\n').at(-1)}`)
-  return Number(rate)
-}
 
 /** Registers as fast as `clients` callers can, who each wait for their answer. */
 export const registrations = async (register: () => Promise<unknown>, seconds: number): Promise<number> => {
@@ -54,7 +40,7 @@ const empty = (bench: Bench) => asOwner(bench, 'truncate users.users, users.outb
 
 export const write: Scenario = {
   name: 'write',
-  needs: [{ program: 'pgbench', debianPackage: 'postgresql' }],
+  needs: [pgbenchTool],
   run: async (bench) => {
     const folder = await mkdtemp(join(tmpdir(), 'bulkhead-bench-'))
     const script = join(folder, 'four-round-trips.sql')
@@ -63,7 +49,7 @@ export const write: Scenario = {
     const { register, close } = hostUsers(bench)
     const limit = async (seconds: number) => {
       await empty(bench)
-      return pgbench(bench, script, seconds)
+      return pgbenchScript(bench, { script, clients, seconds })
     }
     const figure = async (seconds: number) => {
       await empty(bench)

@@ -17,7 +17,7 @@ import { decodeCursor, encodeCursor, pageInput, placeOrderInput } from './inputs
 import { type Answer, once } from './once.ts'
 import { bearer, changed, createRouter, idParameter, jsonBody, problems } from './openapi.ts'
 
-const order = orderSnapshot.openapi('Order')
+const order = z.object(orderSnapshot.shape).openapi('Order')
 
 const tags = ['orders']
 

@@ -1,4 +1,4 @@
-import { createRoute } from '@hono/zod-openapi'
+import { createRoute, z } from '@hono/zod-openapi'
 import { type PaymentSnapshot, getPayment, paymentSnapshot, refundPayment } from '#modules/payments'
 import { DomainError } from '#platform/errors'
 import type { SnapshotVersion } from '#platform/snapshots'
@@ -8,7 +8,7 @@ import { requireOperator } from './dead-letters.ts'
 import { type Answer, once } from './once.ts'
 import { bearer, changed, createRouter, idParameter, problems } from './openapi.ts'
 
-const payment = paymentSnapshot.openapi('Payment')
+const payment = z.object(paymentSnapshot.shape).openapi('Payment')
 
 const tags = ['payments']
 

@@ -5,8 +5,8 @@ import { createGroupCommit } from './messaging/group-commit.ts'
 import type { Emit } from './messaging/message.ts'
 import type { Emitted, Outbox } from './messaging/outbox.ts'
 import type { Postgres, Tx } from './postgres.ts'
-import { backoffMs } from './retry.ts'
-import { type Timer, claimDue, finishTimers, postpone } from './timers.ts'
+import { backoffMs, sleep } from './retry.ts'
+import { GoneError, type Timer, claimDue, finishTimers, postpone } from './timers.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** What a call to the outside came to: an outcome to record, or the need to call again later. */
@@ -59,6 +59,9 @@ export type CallsOptions<Source extends string> = {
   pollMs?: number
 }
 
+/** How long a stop lets calls that are under way end before it aborts them. */
+const endMs = 3_000
+
 /** Makes the calls that have fallen due, at most `parallel` at once; outcomes that arrive together share a transaction. */
 export const createCalls = <Source extends string>(options: CallsOptions<Source>): Worker => {
   const { definitions, postgres, outbox, committed, log, claimMs = 12_000, parallel = 64, pollMs = 3_000 } = options
@@ -69,40 +72,49 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
   const record = async (finished: Finished[]): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
-      const mine = new Set(
-        await finishTimers(
-          transaction.run,
-          finished.map(({ timer }) => timer),
-        ),
-      )
       const context: RecordContext<Source> = {
         tx: transaction.tx,
         emitFor: (timer) => (message) => void emitted.push({ message, trace: timer.trace }),
       }
       for (const [kind, definition] of byKind) {
-        const own = finished.filter(({ timer }) => timer.kind === kind && mine.has(timer))
+        const own = finished.filter(({ timer }) => timer.kind === kind)
         if (own.length > 0) await definition.record(context, own)
       }
+      await finishTimers(
+        transaction.run,
+        finished.map(({ timer }) => timer),
+      )
       outbox.append(transaction, emitted)
     })
     if (emitted.length > 0) committed()
   }
 
+  const recordOne = async (finished: Finished): Promise<void> => {
+    try {
+      await record([finished])
+    } catch (error) {
+      // Another process has made the call too, and records what it came to; or nobody wants it any more.
+      if (error instanceof GoneError) return
+      const { kind, key, attempts } = finished.timer
+      log.error({ kind, key, attempts, error: messageOf(error) }, 'an outcome was not recorded; the call is made again')
+      await callAgain(finished.timer)
+    }
+  }
+
   const recordTogether = createGroupCommit(async (finished: Finished[]) => {
     try {
       await record(finished)
-    } catch (error) {
-      if (finished.length === 1) throw error
-      for (const one of finished) {
-        await record([one]).catch((cause: unknown) =>
-          log.error(
-            { kind: one.timer.kind, key: one.timer.key, error: messageOf(cause) },
-            'an outcome could not be recorded; the call is made again',
-          ),
-        )
-      }
+    } catch {
+      for (const one of finished) await recordOne(one)
     }
   })
+
+  // When this fails too, the call is made again after the claim.
+  const callAgain = async (timer: Timer): Promise<void> => {
+    const waitMs = backoffMs(timer.attempts, { firstMs: 200, maxMs: 10_000 })
+    await postpone(postgres.run, timer, waitMs).catch(() => undefined)
+    worker.wake()
+  }
 
   const make = async (timer: Timer): Promise<void> => {
     const { kind, key, attempts } = timer
@@ -113,20 +125,19 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
     } catch (error) {
       log.error({ kind, key, attempts, error: messageOf(error) }, 'a call failed; it is made again')
     }
-    // When this fails too, the call is made again after the claim.
-    await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 10_000 })).catch(() => undefined)
-    worker.wake()
+    await callAgain(timer)
   }
 
   const round = async (): Promise<number> => {
     const room = parallel - underWay.size
-    if (room === 0) {
-      await Promise.race(underWay)
-      return 0
-    }
+    // The next call that ends wakes the worker.
+    if (room === 0) return Infinity
     const { timers, nextInMs } = await claimDue(postgres.run, { kinds: [...byKind.keys()], claimMs, limit: room })
     for (const timer of timers) {
-      const call: Promise<void> = make(timer).finally(() => underWay.delete(call))
+      const call: Promise<void> = make(timer).finally(() => {
+        underWay.delete(call)
+        if (underWay.size === parallel - 1) worker.wake()
+      })
       underWay.add(call)
     }
     return timers.length === room ? 0 : nextInMs
@@ -137,9 +148,11 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
     ...worker,
     stop: async () => {
       await worker.stop()
-      await Promise.race([Promise.allSettled(underWay), new Promise((resolve) => setTimeout(resolve, 3_000))])
+      const ended = new AbortController()
+      const ending = Promise.allSettled(underWay).then(() => ended.abort())
+      await sleep(endMs, ended.signal)
       stopping.abort()
-      await Promise.allSettled(underWay)
+      await ending
     },
   }
 }

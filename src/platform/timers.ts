@@ -9,11 +9,22 @@ import { backoffMs } from './retry.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** Work that falls due once, at or after a time, even if every process died in between. */
-export type Timer<Data = unknown> = { kind: string; key: string; data: Data; trace: Trace; attempts: number }
+export type Timer<Data = unknown> = {
+  kind: string
+  key: string
+  data: Data
+  trace: Trace
+  attempts: number
+  /** Until when it is the process's that claimed it; tells this claim from every other, of a timer set anew too. */
+  claimedUntil: string
+}
 
 export type NewTimer = { kind: string; key: string; dueAt: Date; data: unknown; trace: Trace }
 
-/** Sets timers in the transaction of `tx`, in one statement; one that is set already under its kind and key is moved. */
+/**
+ * Sets timers in the transaction of `tx`, in one statement. One that is set already under its kind and key is replaced, even
+ * while it fires: what fires then has no effect.
+ */
 export const setTimers = async (tx: Pick<Tx, 'execute'>, timers: NewTimer[]): Promise<void> => {
   if (timers.length === 0) return
   const rows = timers.map(({ kind, key, dueAt, data, trace }) => ({
@@ -27,7 +38,8 @@ export const setTimers = async (tx: Pick<Tx, 'execute'>, timers: NewTimer[]): Pr
     traceparent: trace.traceparent ?? null,
   }))
   await tx.execute(sql`insert into timers select * from json_populate_recordset(null::timers, ${JSON.stringify(rows)})
-    on conflict (kind, key) do update set due_at = excluded.due_at, data = excluded.data, attempts = 0`)
+    on conflict (kind, key) do update set due_at = excluded.due_at, attempts = 0, data = excluded.data,
+      correlation_id = excluded.correlation_id, causation_id = excluded.causation_id, traceparent = excluded.traceparent`)
 }
 
 export const setTimer = (tx: Pick<Tx, 'execute'>, timer: NewTimer): Promise<void> => setTimers(tx, [timer])
@@ -44,7 +56,10 @@ export const cancelTimer = (tx: Pick<Tx, 'execute'>, kind: string, key: string):
 
 export type TimerContext<Source extends string> = { tx: Tx; emit: Emit<Source>; transaction: Transaction }
 
-/** What is done when a timer of a kind falls due; the timer is gone when its effects commit. */
+/**
+ * What is done when a timer of a kind falls due; the timer is gone when its effects commit. It may set others, but not itself
+ * again: that replaces it, and takes its effects back.
+ */
 export type TimerDefinition<Source extends string> = {
   kind: string
   fire(context: TimerContext<Source>, timer: Timer): Promise<void>
@@ -72,21 +87,24 @@ export type TimersOptions<Source extends string> = {
   batchSize?: number
 }
 
-/** The second part is one row that says when the next timer falls due. */
+/**
+ * The second part is one row that says when the next timer falls due. `statement_timestamp()` is one time for both parts, and
+ * stable: with `clock_timestamp()` no index could be searched, and each poll would read every timer there is.
+ */
 const claim = `with due as (
-    select kind, key from timers where due_at <= clock_timestamp() and kind = any ($1::text[])
+    select kind, key from timers where due_at <= statement_timestamp() and kind = any ($1::text[])
     order by due_at limit $3 for update skip locked
   ),
   claimed as (
-    update timers set attempts = attempts + 1, due_at = clock_timestamp() + $2::interval
+    update timers set attempts = attempts + 1, due_at = statement_timestamp() + $2::interval
     from due where timers.kind = due.kind and timers.key = due.key
     returning timers.*
   )
-  select kind, key, data::text, attempts, correlation_id, causation_id, traceparent, null::integer as next_ms from claimed
+  select kind, key, data::text, attempts, due_at, correlation_id, causation_id, traceparent, null::integer as next_ms from claimed
   union all
-  select null, null, null, null, null, null, null,
-    (select least(extract(epoch from min(due_at) - clock_timestamp()) * 1000, 3600000)::integer
-      from timers where due_at > clock_timestamp() and kind = any ($1::text[]))`
+  select null, null, null, null, null, null, null, null,
+    (select least(extract(epoch from min(due_at) - statement_timestamp()) * 1000, 3600000)::integer
+      from timers where due_at > statement_timestamp() and kind = any ($1::text[]))`
 
 /** Takes what has fallen due away from every other process for `claimMs`; says in how many milliseconds the next does. */
 export const claimDue = async (
@@ -101,23 +119,33 @@ export const claimDue = async (
   }
 }
 
-/** Deletes claimed timers; one that is missing was cancelled or set anew, or another process has taken it over. */
-const finish = `delete from timers using json_to_recordset($1) as done(kind text, key text, attempts integer)
-  where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts
-  returning timers.kind, timers.key`
+/** A claim is the attempt and the time it runs to: a timer that was set anew begins to count its attempts again. */
+const finish = `delete from timers using json_to_recordset($1) as done(kind text, key text, attempts integer, due_at timestamptz)
+  where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts and timers.due_at = done.due_at
+  returning timers.key`
 
-/** Ends claimed timers in the transaction of `run`; returns those that were still this process's to end. */
-export const finishTimers = async (run: Run, timers: Timer[]): Promise<Timer[]> => {
-  const rows = await run(finish, [JSON.stringify(timers.map(({ kind, key, attempts }) => ({ kind, key, attempts })))])
-  const ended = new Set(rows.map((row) => `${row['kind']} ${row['key']}`))
-  return timers.filter(({ kind, key }) => ended.has(`${kind} ${key}`))
+/**
+ * Ends claimed timers in the transaction of `run`, whose last work that must be, so that the aggregates are locked before them.
+ * @throws GoneError when one was cancelled or set anew, or another process has taken it over: the transaction must have no effect
+ */
+export const finishTimers = async (run: Run, timers: Timer[]): Promise<void> => {
+  const claims = timers.map(({ kind, key, attempts, claimedUntil }) => ({ kind, key, attempts, due_at: claimedUntil }))
+  const ended = await run(finish, [JSON.stringify(claims)])
+  if (ended.length < timers.length) throw new GoneError()
 }
 
-const again = `update timers set due_at = clock_timestamp() + $4::interval where kind = $1 and key = $2 and attempts = $3`
+const again = `update timers set due_at = clock_timestamp() + $5::interval
+  where kind = $1 and key = $2 and attempts = $3 and due_at = $4::timestamptz`
 
 /** Makes a claimed timer due again after a while; it keeps the number of its attempts. */
-export const postpone = async (run: Run, { kind, key, attempts }: Timer, ms: number): Promise<void> => {
-  await run(again, [kind, key, attempts, `${Math.round(ms)} milliseconds`])
+export const postpone = async (run: Run, timer: Timer, ms: number): Promise<void> => {
+  const { kind, key, attempts, claimedUntil } = timer
+  await run(again, [kind, key, attempts, claimedUntil, `${Math.round(ms)} milliseconds`])
+}
+
+/** Thrown inside a transaction, to take back the effects of a timer that is no longer there. */
+export class GoneError extends Error {
+  override readonly name = 'GoneError'
 }
 
 const toTimer = (row: SqlRow): Timer => ({
@@ -125,6 +153,7 @@ const toTimer = (row: SqlRow): Timer => ({
   key: String(row['key']),
   data: JSON.parse(String(row['data'])),
   attempts: Number(row['attempts']),
+  claimedUntil: String(row['due_at']),
   trace: {
     correlationId: String(row['correlation_id']),
     causationId: String(row['causation_id']),
@@ -148,7 +177,7 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
         const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace })
         await byKind.get(timer.kind)?.fire({ tx: transaction.tx, emit, transaction }, timer)
       }
-      if ((await finishTimers(transaction.run, timers)).length < timers.length) throw new GoneError()
+      await finishTimers(transaction.run, timers)
       outbox.append(transaction, emitted)
     })
     if (emitted.length > 0) committed()
@@ -177,9 +206,4 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
     return 0
   }
   return createWorker({ round, pollMs, log, name: 'timers', enabled: definitions.length > 0 })
-}
-
-/** Thrown inside a transaction, to take back the effects of a timer that is no longer there. */
-class GoneError extends Error {
-  override readonly name = 'GoneError'
 }

@@ -60,6 +60,6 @@ const timedOut = <Data extends object>(
       return rollBack(on, put(on, state, name, { status: 'failed', error, unknown: step.kind === 'command' }), error)
     case 'undo':
       if (held.undo && attempt < held.undo.limit) return attemptUndo(on, state, held, attempt + 1, held.undo.limit)
-      return stuck(on, state, held, held.undo?.error ?? error)
+      return stuck(on, state, held, error)
   }
 }

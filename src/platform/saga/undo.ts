@@ -26,13 +26,13 @@ export const heardUndoing = <Data extends object>(
     case 'undone':
       return settled(keep(put(on, state, held.name, { status: 'compensated', unknown: false }), outcome.data))
     case 'undo-failed':
-      if (!current || !held.undo || held.undo.error) return absorb(state)
+      if (!held.undo || held.undo.error) return absorb(state)
       return undoFailed(on, state, held, outcome.error)
   }
 }
 
 export const rollBack = <Data extends object>(on: On, state: SagaState<Data>, error: Failure): Decision<Data> =>
-  undoNext(on, { ...state, error: state.error ?? error })
+  undoNext(on, { ...state, error })
 
 /** Starts to undo the last step that needs it; without one the saga is compensated. */
 const undoNext = <Data extends object>(on: On, before: SagaState<Data>): Decision<Data> => {
@@ -92,7 +92,7 @@ export const stuck = <Data extends object>(
 /** Tries the compensation again at once, and as often as the first time. */
 export const retry = <Data extends object>(on: On, state: SagaState<Data>): Decision<Data> => {
   const held = nextToUndo(state)
-  if (state.status === 'running' || !held?.undo) return absorb(state)
+  if (!held?.undo) return absorb(state)
   const attempt = held.undo.attempt + 1
   const { undoRetries } = definitionOf(on, held.name)
   return attemptUndo(on, { ...state, status: 'compensating' }, held, attempt, attempt + undoRetries)

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import * as fc from 'fast-check'
 import {
   type Decide,
@@ -10,6 +10,8 @@ import {
 } from '../../test/simulated-checkout.ts'
 import { decide } from './decide.ts'
 import type { SagaState, StepState } from './definition.ts'
+
+setDefaultTimeout(60_000)
 
 const seed = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 // What a run found can be repeated with it.

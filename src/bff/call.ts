@@ -7,7 +7,7 @@ import { type Context as UsersContext, isSessionAlive } from '#modules/users'
 import { awaitConsistency, decodeConsistency, encodeConsistency } from './consistency.ts'
 import type { BffOptions } from './bff.ts'
 import type { Identity } from './identity.ts'
-import { unauthenticated } from './problems.ts'
+import { InvalidInputError, unauthenticated } from './problems.ts'
 
 /** One request of a client, whatever its transport: whose it is, which story it belongs to, and what it may reach. */
 export type Call = {
@@ -24,6 +24,8 @@ export type Call = {
   query<T>(run: (identity: Identity) => Promise<T>): Promise<T>
   /** The signed-in user, looked up before anything is changed. @throws DomainError `unauthenticated` */
   signedIn(): Promise<Identity>
+  /** The request's `Idempotency-Key`, if it has one. @throws InvalidInputError when it is malformed */
+  idempotencyKey(): string | undefined
   /** The versions that this request's commands made. */
   changed: SnapshotVersion[]
 }
@@ -32,6 +34,8 @@ export type Env = { Variables: { call: Call } }
 
 /** Correlation ids that a client may choose: they travel in headers and logs. */
 const correlationPattern = /^[\w.:+/=-]{1,128}$/
+
+const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/
 
 export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions): Call => {
   const given = c.req.header('correlation-id')
@@ -82,6 +86,11 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
       await requireAlive(identity)
       return identity
     },
+    idempotencyKey: () => {
+      const key = c.req.header('idempotency-key')
+      if (key === undefined || idempotencyKeyPattern.test(key)) return key
+      throw new InvalidInputError([{ path: 'Idempotency-Key', message: 'must have 1 to 255 visible ASCII characters' }])
+    },
     changed: [],
   }
 }
@@ -94,9 +103,5 @@ export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOp
   if (decodeConsistency(token).some(({ thing }) => thing !== 'product')) await c.get('call').signedIn()
   await awaitConsistency(token, (name) => Object.values(modules).find((module) => module.name === name)?.snapshots)
 }
-
-/** Whether the identity may see and change what belongs to the user: the user itself, or an operator. */
-export const mayActFor = (identity: Identity, userId: string): boolean =>
-  identity.role === 'operator' || identity.userId === userId
 
 export const consistencyOf = (call: Call): string => encodeConsistency(call.changed)

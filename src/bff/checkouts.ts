@@ -1,12 +1,13 @@
 import { createRoute } from '@hono/zod-openapi'
 import { type CheckoutSnapshot, checkoutNotFound, checkoutSnapshot, getCheckout, startCheckout } from '#modules/orders'
+import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { type Call, mayActFor } from './call.ts'
+import { forCustomers, mayActFor, requireCustomer } from './access.ts'
+import type { Call } from './call.ts'
 import { placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { bearer, changed, createRouter, idParameter, jsonBody, problems } from './openapi.ts'
-import { requireCustomer } from './orders.ts'
+import { awaiting, bearer, createRouter, created, idParameter, jsonBody, problems, repeatable } from './openapi.ts'
 
 const checkout = checkoutSnapshot.omit({ version: true }).openapi('Checkout')
 
@@ -17,11 +18,12 @@ const start = createRoute({
   path: '/checkouts',
   tags,
   summary: 'Check a cart out, step by step',
-  security: bearer,
+  ...forCustomers,
+  ...repeatable,
   request: jsonBody(placeOrderInput),
   responses: {
-    202: changed('Its steps follow; Location is the checkout', checkout),
-    ...problems(400, 401, 403, 409, 413, 422),
+    202: created('Its steps follow; Location is the checkout', checkout),
+    ...problems(400, 401, 403, 409, 413, 415, 422),
   },
 })
 
@@ -31,6 +33,7 @@ const read = createRoute({
   tags,
   summary: 'Read a checkout and its steps',
   security: bearer,
+  ...awaiting,
   request: { params: idParameter },
   responses: {
     200: { description: 'The checkout', content: { 'application/json': { schema: checkout } } },
@@ -39,7 +42,15 @@ const read = createRoute({
 })
 
 /** A checkout as clients see it. */
-export const toCheckout = ({ version: _, ...rest }: CheckoutSnapshot) => rest
+export const toCheckout = ({ id, userId, status, orderId, paymentId, error, steps }: CheckoutSnapshot) => ({
+  id,
+  userId,
+  status,
+  orderId,
+  paymentId,
+  error,
+  steps,
+})
 
 /** Reads a checkout as somebody who may see it. @throws DomainError `unauthenticated`, `checkout-not-found` */
 export const readCheckout = (call: Call, id: string): Promise<CheckoutSnapshot> =>
@@ -49,31 +60,28 @@ export const readCheckout = (call: Call, id: string): Promise<CheckoutSnapshot> 
     return found
   })
 
-const versionOf = ({ id, version }: CheckoutSnapshot): SnapshotVersion => ({
-  module: 'orders',
-  thing: 'checkout',
-  id,
-  version,
-})
-
-/** Records the version that a command made, for the Consistency-Token. */
-export const noteCheckout = (call: Call, checkout: CheckoutSnapshot): void =>
-  void call.changed.push(versionOf(checkout))
+/** What starting a checkout changed: its order too, where it came that far. */
+export const versionsOfCheckout = ({ id, version, orderId }: CheckoutSnapshot): SnapshotVersion[] => [
+  { module: 'orders', thing: 'checkout', id, version },
+  ...(orderId === null ? [] : [{ module: 'orders', thing: 'order', id: orderId, version: 1 }]),
+]
 
 const answer = (snapshot: CheckoutSnapshot): Answer => ({
   status: 202,
   body: toCheckout(snapshot),
   location: `/checkouts/${snapshot.id}`,
-  changed: [versionOf(snapshot)],
+  changed: versionsOfCheckout(snapshot),
 })
 
-export const checkoutRoutes = ({ modules }: BffOptions) =>
-  createRouter()
+export const checkoutRoutes = ({ modules }: BffOptions) => {
+  const module = modules.orders
+  return createRouter()
     .openapi(start, async (c) => {
       const call = c.get('call')
       const identity = await requireCustomer(call)
       const input = { userId: identity.userId, ...c.req.valid('json') }
-      const run = (context: typeof call.orders) => startCheckout(context, input)
-      return once(c, { call, identity, module: modules.orders, input, run, answer }) as never
+      const run = (keep?: Keep) => startCheckout(module.context(call.trace, keep), input)
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
     .openapi(read, async (c) => c.json(toCheckout(await readCheckout(c.get('call'), c.req.valid('param').id)), 200))
+}

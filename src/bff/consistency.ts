@@ -10,13 +10,18 @@ export const encodeConsistency = (versions: SnapshotVersion[]): string =>
 
 const part = /^([a-z-]{1,40})\/([a-z-]{1,40})\/([\w.-]{1,64})\/(\d{1,15})$/
 
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** A product is named by its SKU, everything else by a UUID. */
+const mayName = (thing: string, id: string): boolean => thing === 'product' || uuid.test(id)
+
 /** @throws DomainError `bad-consistency-token` */
 export const decodeConsistency = (token: string): SnapshotVersion[] => {
   if (token === '') return []
   const text = Buffer.from(token, 'base64url').toString('utf8')
   return text.split(',', 20).map((item) => {
     const [, module = '', thing = '', id = '', version = ''] = part.exec(item) ?? []
-    if (!module)
+    if (!module || !mayName(thing, id))
       throw new DomainError('bad-consistency-token', 'The Consistency-Token is not one that a command answered with.')
     return { module, thing, id, version: Number(version) }
   })

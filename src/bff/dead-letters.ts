@@ -1,11 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
 import { UndecodableError } from '#platform/messaging/cloud-event'
-import type { DeadLetters } from '#platform/messaging/dead-letter'
+import type { DeadLetter } from '#platform/messaging/dead-letter'
+import type { Keep } from '#platform/messaging/outbox'
 import type { BffOptions } from './bff.ts'
-import type { Identity } from './identity.ts'
-import { bearer, createRouter, idParameter, problems } from './openapi.ts'
-import type { Call } from './call.ts'
+import { forOperators, requireOperator } from './access.ts'
+import { once } from './once.ts'
+import { changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
 
 const deadLetter = z
   .object({
@@ -33,13 +34,13 @@ const list = createRoute({
   path: '/ops/dead-letters',
   tags,
   summary: 'The messages that no consumer could handle',
-  security: bearer,
+  ...forOperators,
   responses: {
     200: {
       description: 'Parked messages',
       content: { 'application/json': { schema: z.object({ items: z.array(deadLetter) }) } },
     },
-    ...problems(401, 403),
+    ...problems(400, 401, 403),
   },
 })
 
@@ -49,25 +50,16 @@ const resolve = (verb: 'redrive' | 'skip', summary: string) =>
     path: `/ops/dead-letters/{id}/${verb}`,
     tags,
     summary,
-    security: bearer,
+    ...forOperators,
+    ...repeatable,
     request: { params: idParameter },
-    responses: {
-      202: { description: 'Done', content: { 'application/json': { schema: deadLetter } } },
-      ...problems(400, 401, 403, 404, 409),
-    },
+    responses: { 202: changed('Done', deadLetter), ...problems(400, 401, 403, 404, 409, 422) },
   })
 
-/** @throws DomainError `forbidden` */
-export const refuseCustomer = ({ role }: Identity): void => {
-  if (role !== 'operator') throw new DomainError('forbidden', 'Only an operator may do this.')
-}
-
-/** The signed-in operator. @throws DomainError `unauthenticated`, `forbidden` */
-export const requireOperator = async (call: Call): Promise<Identity> => {
-  const identity = await call.signedIn()
-  refuseCustomer(identity)
-  return identity
-}
+const resolutions = {
+  redrive: 'Handle a parked message again',
+  skip: 'Give a parked message up',
+} as const
 
 const refuseUndecodable = (error: unknown): never => {
   if (error instanceof UndecodableError) throw new DomainError('undecodable', `${error.message} Skip the dead letter.`)
@@ -77,33 +69,33 @@ const refuseUndecodable = (error: unknown): never => {
 export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
   const hosted = Object.values(modules)
   const ownerOf = async (id: string) => {
-    for (const { name, deadLetters } of hosted) {
-      if (await deadLetters.find(id)) return { name, deadLetters }
-    }
+    for (const module of hosted) if (await module.deadLetters.find(id)) return module
     throw new DomainError('not-found', `There is no dead letter ${id}.`)
   }
-  const answer = async (id: string, work: (deadLetters: DeadLetters) => ReturnType<DeadLetters['skip']>) => {
-    const { name, deadLetters } = await ownerOf(id)
-    return { module: name, ...(await work(deadLetters)) }
+  const router = createRouter().openapi(list, async (c) => {
+    await requireOperator(c.get('call'))
+    const lists = await Promise.all(
+      hosted.map(async ({ name, deadLetters }) =>
+        (await deadLetters.list()).map((item) => ({ module: name, ...item })),
+      ),
+    )
+    return c.json({ items: lists.flat() }, 200)
+  })
+  for (const verb of ['redrive', 'skip'] as const) {
+    router.openapi(resolve(verb, resolutions[verb]), async (c) => {
+      const call = c.get('call')
+      const identity = await requireOperator(call)
+      const input = { id: c.req.valid('param').id }
+      const module = await ownerOf(input.id)
+      const run = (keep?: Keep) => module.deadLetters[verb](input.id, identity.userId, keep).catch(refuseUndecodable)
+      const answer = (letter: DeadLetter) => ({
+        status: 202 as const,
+        body: { module: module.name, ...letter },
+        // What the handler projects is there already; what else follows from it nobody knows yet.
+        changed: [{ module: 'users', thing: 'user', id: identity.userId, version: 0 }],
+      })
+      return once(c, { call, identity, input, module, run, answer }) as never
+    })
   }
-  return createRouter()
-    .openapi(list, async (c) => {
-      await requireOperator(c.get('call'))
-      const lists = await Promise.all(
-        hosted.map(async ({ name, deadLetters }) =>
-          (await deadLetters.list()).map((item) => ({ module: name, ...item })),
-        ),
-      )
-      return c.json({ items: lists.flat() }, 200)
-    })
-    .openapi(resolve('redrive', 'Handle a parked message again'), async (c) => {
-      const { userId: by } = await requireOperator(c.get('call'))
-      const { id } = c.req.valid('param')
-      return c.json(await answer(id, (deadLetters) => deadLetters.redrive(id, by).catch(refuseUndecodable)), 202)
-    })
-    .openapi(resolve('skip', 'Give a parked message up'), async (c) => {
-      const { userId: by } = await requireOperator(c.get('call'))
-      const { id } = c.req.valid('param')
-      return c.json(await answer(id, (deadLetters) => deadLetters.skip(id, by)), 202)
-    })
+  return router
 }

@@ -2,69 +2,62 @@ import type { Context as HonoContext } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { DomainError, violates } from '#platform/errors'
 import { type IdempotencyKey, type StoredAnswer, idempotencyConstraint, keepAnswer } from '#platform/idempotency'
-import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
+import type { HostedModule } from '#platform/module'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { Call, Env } from './call.ts'
 import { encodeConsistency } from './consistency.ts'
 import type { Identity } from './identity.ts'
-import { InvalidInputError, toFailure } from './problems.ts'
+import { toFailure } from './problems.ts'
 
 /** What a command made, as it is answered. */
 export type Answer = { status: ContentfulStatusCode; body: object; location?: string; changed: SnapshotVersion[] }
 
-type Hosted<Context> = {
-  context(trace: Trace, keep?: Keep): Context
-  findAnswer(key: IdempotencyKey): Promise<StoredAnswer | undefined>
-  keepRefusal(key: IdempotencyKey, answer: StoredAnswer): Promise<void>
-}
-
-export type Once<Context, Result> = {
-  call: Call
-  identity: Identity
-  module: Hosted<Context>
-  /** What the request asks for, besides its path. */
-  input: unknown
-  run: (context: Context) => Promise<Result>
+/** A command and its answer. */
+export type Command<Result> = {
+  /** Whose transaction has the effect, and so keeps the answer. */
+  module: Pick<HostedModule<string>, 'findAnswer' | 'keepRefusal'>
+  /** Runs the command, in a transaction that commits what `keep` makes of the result. */
+  run: (keep?: Keep) => Promise<Result>
   answer: (result: Result) => Answer
 }
 
+export type Asked = { call: Call; identity: Identity; route: string; input: unknown }
+
+/** What the request's `Idempotency-Key` stands for, if it has one. @throws InvalidInputError when it is malformed */
+export const keyOf = ({ call, identity, route, input }: Asked): IdempotencyKey | undefined => {
+  const key = call.idempotencyKey()
+  if (key === undefined) return undefined
+  const requestHash = new Bun.CryptoHasher('sha256').update(JSON.stringify(input)).digest('hex')
+  return { userId: identity.userId, route, key, requestHash }
+}
+
 /**
- * Runs a command and answers it. With an `Idempotency-Key` the answer commits with the effect, and every later request with
- * the key is given it again; a refusal is kept too, a fault is not.
- * @throws DomainError `idempotency-key-reused`
+ * Runs a command under a key: its answer commits with its effect, and whoever comes again with the key, later or at the same
+ * moment, is given it. A refusal is kept too, a fault is not.
+ * @throws DomainError `idempotency-key-reused`; what the command throws, unless it was a refusal
  */
-export const once = async <Context, Result>(c: HonoContext<Env>, options: Once<Context, Result>): Promise<Response> => {
-  const { call, module, run, answer } = options
-  const key = keyOf(c, options)
-  if (!key) return give(c, toStored(answer(await run(module.context(call.trace)))))
+export const answerOnce = async <Result>(key: IdempotencyKey, command: Command<Result>): Promise<StoredAnswer> => {
+  const { module, run, answer } = command
   const earlier = await module.findAnswer(key)
-  if (earlier) return give(c, earlier)
+  if (earlier) return earlier
   try {
-    const keep: Keep = (result) => keepAnswer(key, toStored(answer(result as Result)))
-    return give(c, toStored(answer(await run(module.context(call.trace, keep)))))
+    return toStored(answer(await run((result) => keepAnswer(key, toStored(answer(result as Result))))))
   } catch (error) {
     if (!violates(error, idempotencyConstraint)) await keepRefusal(module, key, error)
     const kept = await module.findAnswer(key)
-    if (kept) return give(c, kept)
+    if (kept) return kept
     throw error
   }
 }
 
-const keyPattern = /^[\x21-\x7e]{1,255}$/
-
-const keyOf = (
+/** Answers a command over HTTP, once for each `Idempotency-Key`. @throws DomainError `idempotency-key-reused` */
+export const once = async <Result>(
   c: HonoContext<Env>,
-  { identity, input }: Pick<Once<unknown, unknown>, 'identity' | 'input'>,
-): IdempotencyKey | undefined => {
-  const key = c.req.header('idempotency-key')
-  if (key === undefined) return undefined
-  if (!keyPattern.test(key)) {
-    throw new InvalidInputError([{ path: 'Idempotency-Key', message: 'must have 1 to 255 visible ASCII characters' }])
-  }
-  const asked = JSON.stringify([c.req.path, input])
-  const requestHash = new Bun.CryptoHasher('sha256').update(asked).digest('hex')
-  return { userId: identity.userId, route: `${c.req.method} ${c.req.routePath}`, key, requestHash }
+  { call, identity, input, ...command }: Omit<Asked, 'route'> & Command<Result>,
+): Promise<Response> => {
+  const key = keyOf({ call, identity, input, route: `${c.req.method} ${c.req.routePath}` })
+  return give(c, key ? await answerOnce(key, command) : toStored(command.answer(await command.run())))
 }
 
 const toStored = ({ status, body, location, changed }: Answer): StoredAnswer => ({
@@ -74,8 +67,8 @@ const toStored = ({ status, body, location, changed }: Answer): StoredAnswer => 
   consistency: encodeConsistency(changed),
 })
 
-/** Keeps what was refused for good; what may succeed later, or was nobody's to decide, is not kept. */
-const keepRefusal = async (module: Hosted<unknown>, key: IdempotencyKey, error: unknown): Promise<void> => {
+/** Keeps what was refused for good; a fault may pass, and is nobody's decision. */
+const keepRefusal = async (module: Command<unknown>['module'], key: IdempotencyKey, error: unknown): Promise<void> => {
   if (!(error instanceof DomainError)) return
   const { problem } = toFailure(error)
   await module.keepRefusal(key, {

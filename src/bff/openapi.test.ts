@@ -14,9 +14,26 @@ const routes: Record<string, number[]> = {
   'DELETE /users/{id}': [202, 400, 401, 404, 409, 503],
   'POST /sessions': [201, 400, 401, 413, 415, 429, 503],
   'DELETE /sessions/current': [204, 401, 503],
-  'GET /ops/dead-letters': [200, 401, 403, 503],
-  'POST /ops/dead-letters/{id}/redrive': [202, 400, 401, 403, 404, 409, 503],
-  'POST /ops/dead-letters/{id}/skip': [202, 400, 401, 403, 404, 409, 503],
+  'GET /products': [200, 400, 401, 503],
+  'PUT /products/{sku}': [200, 400, 401, 403, 413, 415, 503],
+  'POST /products/{sku}/stock': [200, 400, 401, 403, 404, 409, 413, 415, 422, 503],
+  'POST /orders': [202, 400, 401, 403, 409, 413, 415, 422, 503],
+  'GET /orders/{id}': [200, 400, 401, 404, 503],
+  'GET /orders': [200, 400, 401, 503],
+  'POST /orders/{id}/cancellation': [202, 400, 401, 404, 409, 422, 503],
+  'POST /checkouts': [202, 400, 401, 403, 409, 413, 415, 422, 503],
+  'GET /checkouts/{id}': [200, 400, 401, 404, 503],
+  'GET /payments/{id}': [200, 400, 401, 404, 503],
+  'POST /payments/{id}/refund': [202, 400, 401, 403, 404, 409, 422, 503],
+  'POST /settlements': [202, 400, 401, 403, 413, 415, 422, 503],
+  'GET /settlements/{id}': [200, 400, 401, 403, 404, 503],
+  'GET /ops/dead-letters': [200, 400, 401, 403, 503],
+  'POST /ops/dead-letters/{id}/redrive': [202, 400, 401, 403, 404, 409, 422, 503],
+  'POST /ops/dead-letters/{id}/skip': [202, 400, 401, 403, 404, 409, 422, 503],
+  'GET /ops/sagas': [200, 400, 401, 403, 503],
+  'POST /ops/sagas/{id}/retry': [202, 400, 401, 403, 404, 409, 422, 503],
+  'POST /ops/sagas/{id}/skip': [202, 400, 401, 403, 404, 409, 422, 503],
+  'POST /ops/sagas/{id}/compensate': [202, 400, 401, 403, 404, 409, 422, 503],
   'GET /livez': [200],
   'GET /readyz': [200, 503],
 }
@@ -44,12 +61,35 @@ describe('the document', () => {
     }
   })
 
-  test('says of every command of users and sessions which headers it answers with', () => {
-    for (const name of ['POST /users', 'PATCH /users/{id}', 'DELETE /users/{id}', 'POST /sessions']) {
-      const { operation } = operations.find((candidate) => candidate.name === name) ?? {}
-      const [, done] = Object.entries(operation?.responses ?? {}).find(([status]) => status.startsWith('2')) ?? []
-      expect(Object.keys(done?.headers ?? {})).toEqual(['Consistency-Token', 'Correlation-Id'])
+  test('says of every command which headers it answers with, and of those that make something where it is', () => {
+    const making = ['POST /users', 'POST /orders', 'POST /checkouts', 'POST /settlements']
+    const commands = operations.filter(({ name }) => !name.startsWith('GET '))
+    expect(commands.length).toBeGreaterThan(making.length)
+    for (const { name, operation } of commands) {
+      const [, done] = Object.entries(operation.responses).find(([status]) => status.startsWith('2')) ?? []
+      const headers = ['Consistency-Token', 'Correlation-Id', ...(making.includes(name) ? ['Location'] : [])]
+      expect([name, ...Object.keys(done?.headers ?? {})]).toEqual([name, ...headers])
     }
+  })
+
+  test('says of every POST of the signed-in that it takes an Idempotency-Key, and of their reads that they wait', () => {
+    const taking = (header: string) =>
+      operations
+        .filter(({ operation }) => operation.parameters?.some(({ name }) => name === header))
+        .map(({ name }) => name)
+    const posts = operations.map(({ name }) => name).filter((name) => name.startsWith('POST '))
+    const anybodys = ['POST /users', 'POST /sessions']
+    expect(taking('Idempotency-Key').toSorted()).toEqual(posts.filter((name) => !anybodys.includes(name)).toSorted())
+    const things = [
+      'users/{id}',
+      'products',
+      'orders/{id}',
+      'orders',
+      'checkouts/{id}',
+      'payments/{id}',
+      'settlements/{id}',
+    ]
+    expect(taking('Consistency-Token').toSorted()).toEqual(things.map((thing) => `GET /${thing}`).toSorted())
   })
 
   test('names its own schemas only', () => {

@@ -60,6 +60,30 @@ export const changed = <Schema extends z.ZodType>(description: string, schema: S
   content: { 'application/json': { schema } },
 })
 
+/** The answer of a command that made something, with where it is. */
+export const created = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
+  ...changed(description, schema),
+  headers: commandHeaders.extend({ Location: z.string() }),
+})
+
+const header = (name: string, description: string, maxLength: number) => ({
+  parameters: [{ name, in: 'header' as const, description, schema: { type: 'string' as const, maxLength } }],
+})
+
+/** Part of the description of a command that may be sent again without a second effect. */
+export const repeatable = header(
+  'Idempotency-Key',
+  'Of your choice: the same key and body are given the first answer again, whatever happened to it',
+  255,
+)
+
+/** Part of the description of a read that waits for a change. */
+export const awaiting = header(
+  'Consistency-Token',
+  'From the answer of a command: waits up to 5 s until its change is seen',
+  8_192,
+)
+
 export const idParameter = z.object({
   id: z
     .uuid('must be a UUID')

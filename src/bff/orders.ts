@@ -9,13 +9,25 @@ import {
   placeOrder,
 } from '#modules/orders'
 import { DomainError } from '#platform/errors'
+import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { type Call, mayActFor } from './call.ts'
+import { forCustomers, forSignedIn, mayActFor, requireCustomer } from './access.ts'
+import type { Call } from './call.ts'
 import type { Identity } from './identity.ts'
 import { decodeCursor, encodeCursor, pageInput, placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { bearer, changed, createRouter, idParameter, jsonBody, problems } from './openapi.ts'
+import {
+  awaiting,
+  bearer,
+  changed,
+  createRouter,
+  created,
+  idParameter,
+  jsonBody,
+  problems,
+  repeatable,
+} from './openapi.ts'
 
 const order = z.object(orderSnapshot.shape).openapi('Order')
 
@@ -26,11 +38,12 @@ const placing = createRoute({
   path: '/orders',
   tags,
   summary: 'Buy now',
-  security: bearer,
+  ...forCustomers,
+  ...repeatable,
   request: jsonBody(placeOrderInput),
   responses: {
-    202: changed('Pending until the payment is known; Location is the order', order),
-    ...problems(400, 401, 403, 409, 413, 422),
+    202: created('Pending until the payment is known; Location is the order', order),
+    ...problems(400, 401, 403, 409, 413, 415, 422),
   },
 })
 
@@ -40,6 +53,7 @@ const read = createRoute({
   tags,
   summary: 'Read an order',
   security: bearer,
+  ...awaiting,
   request: { params: idParameter },
   responses: {
     200: { description: 'The order', content: { 'application/json': { schema: order } } },
@@ -55,6 +69,7 @@ const list = createRoute({
   tags,
   summary: 'Your orders, newest first; an operator sees all',
   security: bearer,
+  ...awaiting,
   request: { query: pageInput },
   responses: {
     200: { description: 'A page of orders', content: { 'application/json': { schema: page } } },
@@ -67,19 +82,13 @@ const cancelling = createRoute({
   path: '/orders/{id}/cancellation',
   tags,
   summary: 'Cancel an order; what was paid goes back',
-  security: bearer,
+  ...forSignedIn,
+  ...repeatable,
   request: { params: idParameter },
   responses: { 202: changed('Cancelled', order), ...problems(400, 401, 404, 409, 422) },
 })
 
 const notFound = () => new DomainError('order-not-found', 'Order not found')
-
-/** The signed-in customer. @throws DomainError `unauthenticated`, `forbidden` for an operator, who does not buy */
-export const requireCustomer = async (call: Call): Promise<Identity> => {
-  const identity = await call.signedIn()
-  if (identity.role !== 'customer') throw new DomainError('forbidden', 'Only a customer may buy.')
-  return identity
-}
 
 /** Reads an order as somebody who may see it. @throws DomainError `unauthenticated`, `order-not-found` */
 export const readOrder = (call: Call, id: string): Promise<OrderSnapshot> =>
@@ -115,21 +124,16 @@ export const actingForOrder = async (call: Call, id: string): Promise<Identity> 
   return identity
 }
 
-const versionOf = ({ id, version }: OrderSnapshot): SnapshotVersion => ({
-  module: 'orders',
-  thing: 'order',
-  id,
-  version,
-})
-
-/** Records the version that a command made, for the Consistency-Token. */
-export const noteOrder = (call: Call, order: OrderSnapshot): void => void call.changed.push(versionOf(order))
+/** What a command on an order changed, for the Consistency-Token. */
+export const versionsOfOrder = ({ id, version }: OrderSnapshot): SnapshotVersion[] => [
+  { module: 'orders', thing: 'order', id, version },
+]
 
 const answer = (snapshot: OrderSnapshot): Answer => ({
   status: 202,
   body: snapshot,
   location: `/orders/${snapshot.id}`,
-  changed: [versionOf(snapshot)],
+  changed: versionsOfOrder(snapshot),
 })
 
 export const orderRoutes = ({ modules }: BffOptions) => {
@@ -139,7 +143,8 @@ export const orderRoutes = ({ modules }: BffOptions) => {
       const call = c.get('call')
       const identity = await requireCustomer(call)
       const input = { userId: identity.userId, ...c.req.valid('json') }
-      return once(c, { call, identity, module, input, run: (context) => placeOrder(context, input), answer }) as never
+      const run = (keep?: Keep) => placeOrder(module.context(call.trace, keep), input)
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
     .openapi(read, async (c) => c.json(await readOrder(c.get('call'), c.req.valid('param').id), 200))
     .openapi(list, async (c) => {
@@ -152,6 +157,7 @@ export const orderRoutes = ({ modules }: BffOptions) => {
       const call = c.get('call')
       const input = { id: c.req.valid('param').id }
       const identity = await actingForOrder(call, input.id)
-      return once(c, { call, identity, module, input, run: (context) => cancelOrder(context, input), answer }) as never
+      const run = (keep?: Keep) => cancelOrder(module.context(call.trace, keep), input)
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
 }

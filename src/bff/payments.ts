@@ -1,12 +1,13 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { type PaymentSnapshot, getPayment, paymentSnapshot, refundPayment } from '#modules/payments'
 import { DomainError } from '#platform/errors'
+import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { type Call, mayActFor } from './call.ts'
-import { requireOperator } from './dead-letters.ts'
+import { forOperators, mayActFor, requireOperator } from './access.ts'
+import type { Call } from './call.ts'
 import { type Answer, once } from './once.ts'
-import { bearer, changed, createRouter, idParameter, problems } from './openapi.ts'
+import { awaiting, bearer, changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
 
 const payment = z.object(paymentSnapshot.shape).openapi('Payment')
 
@@ -18,6 +19,7 @@ const read = createRoute({
   tags,
   summary: 'Read a payment',
   security: bearer,
+  ...awaiting,
   request: { params: idParameter },
   responses: {
     200: { description: 'The payment', content: { 'application/json': { schema: payment } } },
@@ -30,7 +32,8 @@ const refunding = createRoute({
   path: '/payments/{id}/refund',
   tags,
   summary: 'Give the money back; the order is cancelled',
-  security: bearer,
+  ...forOperators,
+  ...repeatable,
   request: { params: idParameter },
   responses: { 202: changed('The money goes back', payment), ...problems(400, 401, 403, 404, 409, 422) },
 })
@@ -50,30 +53,27 @@ export const findPayment = async (call: Call, id: string): Promise<PaymentSnapsh
     throw error
   })
 
-const versionOf = ({ id, version }: PaymentSnapshot): SnapshotVersion => ({
-  module: 'payments',
-  thing: 'payment',
-  id,
-  version,
-})
-
-/** Records the version that a command made, for the Consistency-Token. */
-export const notePayment = (call: Call, payment: PaymentSnapshot): void => void call.changed.push(versionOf(payment))
+/** What a command on a payment changed, for the Consistency-Token. */
+export const versionsOfPayment = ({ id, version }: PaymentSnapshot): SnapshotVersion[] => [
+  { module: 'payments', thing: 'payment', id, version },
+]
 
 const answer = (snapshot: PaymentSnapshot): Answer => ({
   status: 202,
   body: snapshot,
   location: `/payments/${snapshot.id}`,
-  changed: [versionOf(snapshot)],
+  changed: versionsOfPayment(snapshot),
 })
 
-export const paymentRoutes = ({ modules }: BffOptions) =>
-  createRouter()
+export const paymentRoutes = ({ modules }: BffOptions) => {
+  const module = modules.payments
+  return createRouter()
     .openapi(read, async (c) => c.json(await readPayment(c.get('call'), c.req.valid('param').id), 200))
     .openapi(refunding, async (c) => {
       const call = c.get('call')
       const identity = await requireOperator(call)
       const input = { id: c.req.valid('param').id }
-      const run = (context: typeof call.payments) => refundPayment(context, input)
-      return once(c, { call, identity, module: modules.payments, input, run, answer }) as never
+      const run = (keep?: Keep) => refundPayment(module.context(call.trace, keep), input)
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
+}

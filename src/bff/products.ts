@@ -1,10 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { type ProductSnapshot, changeStock, listProducts, productSnapshot, putProduct } from '#modules/orders'
+import type { Keep } from '#platform/messaging/outbox'
+import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { requireOperator } from './dead-letters.ts'
+import { forOperators, requireOperator } from './access.ts'
 import { changeStockInput, putProductInput, skuParameter } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { bearer, changed, createRouter, jsonBody, problems } from './openapi.ts'
+import { awaiting, changed, createRouter, jsonBody, problems, repeatable, withConsistency } from './openapi.ts'
 
 const product = productSnapshot.omit({ id: true, version: true }).openapi('Product')
 
@@ -15,12 +17,13 @@ const list = createRoute({
   path: '/products',
   tags,
   summary: 'What is for sale',
+  ...awaiting,
   responses: {
     200: {
       description: 'Every product',
       content: { 'application/json': { schema: z.object({ items: z.array(product) }) } },
     },
-    ...problems(),
+    ...problems(400, 401),
   },
 })
 
@@ -29,9 +32,9 @@ const put = createRoute({
   path: '/products/{sku}',
   tags,
   summary: 'Create a product, or change its name and price',
-  security: bearer,
+  ...forOperators,
   request: { params: skuParameter, ...jsonBody(putProductInput) },
-  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 413) },
+  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 413, 415) },
 })
 
 const stock = createRoute({
@@ -39,18 +42,23 @@ const stock = createRoute({
   path: '/products/{sku}/stock',
   tags,
   summary: 'Add stock, or take it away',
-  security: bearer,
+  ...forOperators,
+  ...repeatable,
   request: { params: skuParameter, ...jsonBody(changeStockInput) },
-  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 404, 409, 413, 422) },
+  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 404, 409, 413, 415, 422) },
 })
 
 /** A product as clients see it. */
 export const toProduct = ({ sku, name, price, stock }: ProductSnapshot) => ({ sku, name, price, stock })
 
+const versionsOfProduct = ({ sku, version }: ProductSnapshot): SnapshotVersion[] => [
+  { module: 'orders', thing: 'product', id: sku, version },
+]
+
 const answer = (snapshot: ProductSnapshot): Answer => ({
   status: 200,
   body: toProduct(snapshot),
-  changed: [{ module: 'orders', thing: 'product', id: snapshot.sku, version: snapshot.version }],
+  changed: versionsOfProduct(snapshot),
 })
 
 export const productRoutes = ({ modules }: BffOptions) => {
@@ -59,14 +67,17 @@ export const productRoutes = ({ modules }: BffOptions) => {
     .openapi(list, async (c) => c.json({ items: (await listProducts(c.get('call').orders)).map(toProduct) }, 200))
     .openapi(put, async (c) => {
       const call = c.get('call')
-      const identity = await requireOperator(call)
-      const input = { sku: c.req.valid('param').sku, ...c.req.valid('json') }
-      return once(c, { call, identity, module, input, run: (context) => putProduct(context, input), answer }) as never
+      await requireOperator(call)
+      const product = await putProduct(call.orders, { sku: c.req.valid('param').sku, ...c.req.valid('json') })
+      call.changed.push(...versionsOfProduct(product))
+      withConsistency(c)
+      return c.json(toProduct(product), 200)
     })
     .openapi(stock, async (c) => {
       const call = c.get('call')
       const identity = await requireOperator(call)
       const input = { sku: c.req.valid('param').sku, ...c.req.valid('json') }
-      return once(c, { call, identity, module, input, run: (context) => changeStock(context, input), answer }) as never
+      const run = (keep?: Keep) => changeStock(module.context(call.trace, keep), input)
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
 }

@@ -1,8 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
+import type { Keep } from '#platform/messaging/outbox'
+import type { SagaSummary } from '#platform/saga/operator'
 import type { BffOptions } from './bff.ts'
-import { requireOperator } from './dead-letters.ts'
-import { bearer, createRouter, idParameter, problems } from './openapi.ts'
+import { forOperators, requireOperator } from './access.ts'
+import { once } from './once.ts'
+import { changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
 
 const failure = z.object({ code: z.string(), message: z.string() })
 
@@ -22,6 +25,7 @@ const saga = z
         tries: z.int(),
       }),
     ),
+    version: z.int().positive(),
     correlationId: z.string(),
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
@@ -35,13 +39,13 @@ const list = createRoute({
   path: '/ops/sagas',
   tags,
   summary: 'The sagas that wait for an operator',
-  security: bearer,
+  ...forOperators,
   responses: {
     200: {
       description: 'Sagas whose compensation no retry could finish',
       content: { 'application/json': { schema: z.object({ items: z.array(saga) }) } },
     },
-    ...problems(401, 403),
+    ...problems(400, 401, 403),
   },
 })
 
@@ -51,12 +55,10 @@ const operation = <Verb extends 'retry' | 'skip' | 'compensate'>(verb: Verb, sum
     path: `/ops/sagas/{id}/${verb}`,
     tags,
     summary,
-    security: bearer,
+    ...forOperators,
+    ...repeatable,
     request: { params: idParameter },
-    responses: {
-      202: { description: 'What the saga is now', content: { 'application/json': { schema: saga } } },
-      ...problems(400, 401, 403, 404, 409),
-    },
+    responses: { 202: changed('What the saga is now', saga), ...problems(400, 401, 403, 404, 409, 422) },
   })
 
 const operations = {
@@ -81,10 +83,18 @@ export const sagaRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
   for (const verb of ['retry', 'skip', 'compensate'] as const) {
     router.openapi(operation(verb, operations[verb]), async (c) => {
       const call = c.get('call')
-      const { userId } = await requireOperator(call)
-      const { id } = c.req.valid('param')
-      const { name, sagas } = await ownerOf(id)
-      return c.json({ module: name, ...(await sagas.operate(call.trace, { id, operation: verb, by: userId })) }, 202)
+      const identity = await requireOperator(call)
+      const input = { id: c.req.valid('param').id }
+      const module = await ownerOf(input.id)
+      const asked = { ...input, operation: verb, by: identity.userId }
+      const run = (keep?: Keep) => module.sagas.operate(call.trace, asked, keep)
+      const answer = (saga: SagaSummary) => ({
+        status: 202 as const,
+        body: { module: module.name, ...saga },
+        // A saga is kept as a snapshot of its own name.
+        changed: [{ module: module.name, thing: saga.name, id: saga.id, version: saga.version }],
+      })
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
   }
   return router

@@ -1,12 +1,13 @@
 import { createRoute } from '@hono/zod-openapi'
 import { type SettlementSnapshot, getSettlement, settlementSnapshot, startSettlement } from '#modules/payments'
+import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { type Call } from './call.ts'
-import { refuseCustomer, requireOperator } from './dead-letters.ts'
+import { forOperators, refuseCustomer, requireOperator } from './access.ts'
+import type { Call } from './call.ts'
 import { settlementInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { bearer, changed, createRouter, idParameter, jsonBody, problems } from './openapi.ts'
+import { awaiting, createRouter, created, idParameter, jsonBody, problems, repeatable } from './openapi.ts'
 
 const settlement = settlementSnapshot.omit({ version: true }).openapi('Settlement')
 
@@ -17,9 +18,13 @@ const start = createRoute({
   path: '/settlements',
   tags,
   summary: 'Settle the period [from, to)',
-  security: bearer,
+  ...forOperators,
+  ...repeatable,
   request: jsonBody(settlementInput),
-  responses: { 202: changed('Running; Location is the settlement', settlement), ...problems(400, 401, 403, 413, 422) },
+  responses: {
+    202: created('Running; Location is the settlement', settlement),
+    ...problems(400, 401, 403, 413, 415, 422),
+  },
 })
 
 const read = createRoute({
@@ -27,7 +32,8 @@ const read = createRoute({
   path: '/settlements/{id}',
   tags,
   summary: 'Read a settlement and its progress',
-  security: bearer,
+  ...forOperators,
+  ...awaiting,
   request: { params: idParameter },
   responses: {
     200: { description: 'The settlement', content: { 'application/json': { schema: settlement } } },
@@ -52,32 +58,28 @@ export const readSettlement = (call: Call, id: string): Promise<SettlementSnapsh
     return getSettlement(call.payments, id)
   })
 
-const versionOf = ({ id, version }: SettlementSnapshot): SnapshotVersion => ({
-  module: 'payments',
-  thing: 'settlement',
-  id,
-  version,
-})
-
-/** Records the version that a command made, for the Consistency-Token. */
-export const noteSettlement = (call: Call, settlement: SettlementSnapshot): void =>
-  void call.changed.push(versionOf(settlement))
+/** What starting a settlement changed, for the Consistency-Token. */
+export const versionsOfSettlement = ({ id, version }: SettlementSnapshot): SnapshotVersion[] => [
+  { module: 'payments', thing: 'settlement', id, version },
+]
 
 const answer = (snapshot: SettlementSnapshot): Answer => ({
   status: 202,
   body: toSettlement(snapshot),
   location: `/settlements/${snapshot.id}`,
-  changed: [versionOf(snapshot)],
+  changed: versionsOfSettlement(snapshot),
 })
 
-export const settlementRoutes = ({ modules }: BffOptions) =>
-  createRouter()
+export const settlementRoutes = ({ modules }: BffOptions) => {
+  const module = modules.payments
+  return createRouter()
     .openapi(start, async (c) => {
       const call = c.get('call')
       const identity = await requireOperator(call)
       const { from, to } = c.req.valid('json')
       const input = { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
-      const run = (context: typeof call.payments) => startSettlement(context, input)
-      return once(c, { call, identity, module: modules.payments, input, run, answer }) as never
+      const run = (keep?: Keep) => startSettlement(module.context(call.trace, keep), input)
+      return once(c, { call, identity, input, module, run, answer }) as never
     })
     .openapi(read, async (c) => c.json(toSettlement(await readSettlement(c.get('call'), c.req.valid('param').id)), 200))
+}

@@ -2,8 +2,19 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { type UserSnapshot, closeUser, getUser, registerUser, renameUser, userSnapshot } from '#modules/users'
 import { DomainError } from '#platform/errors'
 import { registerUserInput, renameUserInput } from './inputs.ts'
-import { bearer, changed, createRouter, idParameter, jsonBody, problems, withConsistency } from './openapi.ts'
-import { type Call, mayActFor } from './call.ts'
+import {
+  awaiting,
+  bearer,
+  changed,
+  createRouter,
+  created,
+  idParameter,
+  jsonBody,
+  problems,
+  withConsistency,
+} from './openapi.ts'
+import { forSignedIn, mayActFor } from './access.ts'
+import type { Call } from './call.ts'
 
 // Made here, since only schemas that are made after the import of zod-openapi can be named for the document.
 const user = z.object(userSnapshot.shape).openapi('User')
@@ -18,7 +29,7 @@ const register = createRoute({
   tags,
   summary: 'Register',
   request: jsonBody(registerUserInput),
-  responses: { 201: changed('Registered; Location is the new user', user), ...problems(400, 409, 413, 415) },
+  responses: { 201: created('Registered; Location is the new user', user), ...problems(400, 409, 413, 415) },
 })
 
 const read = createRoute({
@@ -27,6 +38,7 @@ const read = createRoute({
   tags,
   summary: 'Read a user',
   security: bearer,
+  ...awaiting,
   request: { params: idParameter },
   responses: {
     200: { description: 'The user', content: { 'application/json': { schema: user } } },
@@ -39,7 +51,7 @@ const renaming = createRoute({
   path: '/users/{id}',
   tags,
   summary: 'Rename a user',
-  security: bearer,
+  ...forSignedIn,
   request: { params: idParameter, ...jsonBody(renameUserInput) },
   responses: { 200: changed('Renamed', user), ...problems(400, 401, 404, 409, 413, 415) },
 })
@@ -75,10 +87,10 @@ export const userRoutes = () =>
   createRouter()
     .openapi(register, async (c) => {
       const call = c.get('call')
-      const created = await registerUser(call.users, c.req.valid('json'))
-      noteUser(call, created)
+      const registered = await registerUser(call.users, c.req.valid('json'))
+      noteUser(call, registered)
       withConsistency(c)
-      return c.json(created, 201, { Location: `/users/${created.id}` })
+      return c.json(registered, 201, { Location: `/users/${registered.id}` })
     })
     .openapi(read, async (c) => c.json(await readUser(c.get('call'), c.req.valid('param').id), 200))
     .openapi(renaming, async (c) => {

@@ -131,7 +131,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
     deadLetters: createDeadLetters(postgres, consumers, relay.wake),
-    sagas: createSagas({ sagas, read: postgres.read, transact: (trace) => outbox.transact(trace), now }),
+    sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,
       transact: outbox.transact(trace, keep),

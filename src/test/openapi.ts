@@ -35,6 +35,7 @@ const schema: z.ZodType<Schema> = z.lazy(() =>
 const content = z.record(z.string(), z.object({ schema }))
 const headers = z.record(z.string(), z.object({ required: z.boolean().optional() }))
 const operation = z.object({
+  parameters: z.array(z.object({ name: z.string() })).optional(),
   responses: z.record(z.string(), z.object({ content: content.optional(), headers: headers.optional() })),
 })
 const methods = z.enum(['get', 'post', 'put', 'patch', 'delete'])

@@ -1,9 +1,11 @@
-import { type CheckoutSnapshot, startCheckout } from '#modules/orders'
-import { noteCheckout, readCheckout } from '../checkouts.ts'
+import { type CheckoutSnapshot, checkoutSnapshot, startCheckout } from '#modules/orders'
+import { requireCustomer } from '../access.ts'
+import { readCheckout, versionsOfCheckout } from '../checkouts.ts'
 import { parseInput, placeOrderInput } from '../inputs.ts'
-import { findOrder, requireCustomer } from '../orders.ts'
+import { findOrder } from '../orders.ts'
 import { parseId } from './arguments.ts'
 import { builder } from './builder.ts'
+import { mutateOnce } from './once.ts'
 import { Order, PlaceOrderInput } from './orders.ts'
 
 const CheckoutStepStatus = builder.enumType('CheckoutStepStatus', {
@@ -55,12 +57,18 @@ builder.mutationField('checkout', (t) =>
   t.field({
     type: Checkout,
     args: { input: t.arg({ type: PlaceOrderInput, required: true }) },
-    resolve: async (_, { input }, { call }) => {
-      const wanted = parseInput(placeOrderInput, input)
-      const { userId } = await requireCustomer(call)
-      const checkout = await startCheckout(call.orders, { userId, ...wanted })
-      noteCheckout(call, checkout)
-      return checkout
+    resolve: async (_, { input }, { call, options: { modules } }, info) => {
+      const identity = await requireCustomer(call)
+      const wanted = { userId: identity.userId, ...parseInput(placeOrderInput, input) }
+      return mutateOnce(
+        { call, info, identity, input: wanted },
+        {
+          module: modules.orders,
+          run: (keep) => startCheckout(modules.orders.context(call.trace, keep), wanted),
+          result: checkoutSnapshot,
+          changed: versionsOfCheckout,
+        },
+      )
     },
   }),
 )

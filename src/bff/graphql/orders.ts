@@ -5,15 +5,18 @@ import {
   cancelOrder,
   listOrders,
   listProducts,
+  orderSnapshot,
   placeOrder,
 } from '#modules/orders'
 import { getUser } from '#modules/users'
+import { requireCustomer } from '../access.ts'
 import { encodeCursor, parseInput, placeOrderInput } from '../inputs.ts'
-import { actingForOrder, findOrder, noteOrder, readOrder, readOrders, requireCustomer } from '../orders.ts'
+import { actingForOrder, findOrder, readOrder, readOrders, versionsOfOrder } from '../orders.ts'
 import { findPayment } from '../payments.ts'
 import { builder } from './builder.ts'
 import { parseId, parsePage } from './arguments.ts'
 import { Money } from './money.ts'
+import { mutateOnce } from './once.ts'
 import { Payment } from './payments.ts'
 import { User } from './users.ts'
 
@@ -130,22 +133,35 @@ builder.mutationFields((t) => ({
   placeOrder: t.field({
     type: Order,
     args: { input: t.arg({ type: PlaceOrderInput, required: true }) },
-    resolve: async (_, { input }, { call }) => {
-      const wanted = parseInput(placeOrderInput, input)
-      const { userId } = await requireCustomer(call)
-      const order = await placeOrder(call.orders, { userId, ...wanted })
-      noteOrder(call, order)
-      return order
+    resolve: async (_, { input }, { call, options: { modules } }, info) => {
+      const identity = await requireCustomer(call)
+      const wanted = { userId: identity.userId, ...parseInput(placeOrderInput, input) }
+      return mutateOnce(
+        { call, info, identity, input: wanted },
+        {
+          module: modules.orders,
+          run: (keep) => placeOrder(modules.orders.context(call.trace, keep), wanted),
+          result: orderSnapshot,
+          changed: versionsOfOrder,
+        },
+      )
     },
   }),
   cancelOrder: t.field({
     type: Order,
     args: { id: t.arg.id({ required: true }) },
-    resolve: async (_, { id }, { call }) => {
-      await actingForOrder(call, parseId(id))
-      const order = await cancelOrder(call.orders, { id: parseId(id) })
-      noteOrder(call, order)
-      return order
+    resolve: async (_, given, { call, options: { modules } }, info) => {
+      const id = parseId(given.id)
+      const identity = await actingForOrder(call, id)
+      return mutateOnce(
+        { call, info, identity, input: { id } },
+        {
+          module: modules.orders,
+          run: (keep) => cancelOrder(modules.orders.context(call.trace, keep), { id }),
+          result: orderSnapshot,
+          changed: versionsOfOrder,
+        },
+      )
     },
   }),
 }))

@@ -1,11 +1,19 @@
-import { type PaymentSnapshot, type SettlementSnapshot, refundPayment, startSettlement } from '#modules/payments'
-import { requireOperator } from '../dead-letters.ts'
+import {
+  type PaymentSnapshot,
+  type SettlementSnapshot,
+  paymentSnapshot,
+  refundPayment,
+  settlementSnapshot,
+  startSettlement,
+} from '#modules/payments'
+import { requireOperator } from '../access.ts'
 import { parseInput, settlementInput } from '../inputs.ts'
-import { notePayment, readPayment } from '../payments.ts'
-import { noteSettlement, readSettlement } from '../settlements.ts'
+import { readPayment, versionsOfPayment } from '../payments.ts'
+import { readSettlement, versionsOfSettlement } from '../settlements.ts'
 import { parseId } from './arguments.ts'
 import { builder } from './builder.ts'
 import { Money } from './money.ts'
+import { mutateOnce } from './once.ts'
 
 const PaymentStatus = builder.enumType('PaymentStatus', {
   values: ['pending', 'captured', 'declined', 'refunded'] as const,
@@ -69,22 +77,35 @@ builder.mutationFields((t) => ({
   refundPayment: t.field({
     type: Payment,
     args: { id: t.arg.id({ required: true }) },
-    resolve: async (_, { id }, { call }) => {
-      await requireOperator(call)
-      const payment = await refundPayment(call.payments, { id: parseId(id) })
-      notePayment(call, payment)
-      return payment
+    resolve: async (_, given, { call, options: { modules } }, info) => {
+      const identity = await requireOperator(call)
+      const id = parseId(given.id)
+      return mutateOnce(
+        { call, info, identity, input: { id } },
+        {
+          module: modules.payments,
+          run: (keep) => refundPayment(modules.payments.context(call.trace, keep), { id }),
+          result: paymentSnapshot,
+          changed: versionsOfPayment,
+        },
+      )
     },
   }),
   startSettlement: t.field({
     type: Settlement,
     args: { from: t.arg({ type: 'DateTime', required: true }), to: t.arg({ type: 'DateTime', required: true }) },
-    resolve: async (_, { from, to }, { call }) => {
+    resolve: async (_, { from, to }, { call, options: { modules } }, info) => {
+      const identity = await requireOperator(call)
       const period = parseInput(settlementInput, { from: from.toISOString(), to: to.toISOString() })
-      await requireOperator(call)
-      const settlement = await startSettlement(call.payments, period)
-      noteSettlement(call, settlement)
-      return settlement
+      return mutateOnce(
+        { call, info, identity, input: period },
+        {
+          module: modules.payments,
+          run: (keep) => startSettlement(modules.payments.context(call.trace, keep), period),
+          result: settlementSnapshot,
+          changed: versionsOfSettlement,
+        },
+      )
     },
   }),
 }))

@@ -3,6 +3,7 @@ import type { Postgres, SqlRow, Transaction } from '../postgres.ts'
 import { type RawRecord, UndecodableError } from './cloud-event.ts'
 import type { Consumer } from './consumer.ts'
 import type { Received } from './message.ts'
+import type { Keep } from './outbox.ts'
 
 export type DeadLetter = {
   id: string
@@ -84,12 +85,13 @@ export type DeadLetters = {
   list(options?: { all?: boolean; limit?: number }): Promise<DeadLetter[]>
   find(id: string): Promise<DeadLetterDetail | undefined>
   /**
-   * Handles the message again and marks it redriven, in one transaction; when it fails again it stays parked.
+   * Handles the message again and marks it redriven, in one transaction; when it fails again it stays parked. What `keep`
+   * makes of the result commits with it.
    * @throws DomainError `not-found`, `already-resolved`, or what the handler throws.
    */
-  redrive(id: string, by: string): Promise<DeadLetter>
-  /** Gives the message up. @throws DomainError `not-found`, `already-resolved`. */
-  skip(id: string, by: string): Promise<DeadLetter>
+  redrive(id: string, by: string, keep?: Keep): Promise<DeadLetter>
+  /** Gives the message up; `keep` as in `redrive`. @throws DomainError `not-found`, `already-resolved`. */
+  skip(id: string, by: string, keep?: Keep): Promise<DeadLetter>
 }
 
 const columns = `id, consumer, topic, key, message_id, type, code, error, attempts, status, parked_at, resolved_at, resolved_by,
@@ -104,7 +106,7 @@ export const createDeadLetters = (
   consumers: Pick<Consumer, 'name' | 'redrive'>[],
   committed: () => void = () => undefined,
 ): DeadLetters => {
-  const resolve = async (id: string, by: string, status: 'redriven' | 'skipped') => {
+  const resolve = async (id: string, by: string, status: 'redriven' | 'skipped', keep?: Keep) => {
     const lock = `select ${columns} from dead_letters where id = $1 for update`
     return postgres.transaction(async (transaction) => {
       const [row] = await transaction.run(lock, [id])
@@ -124,7 +126,9 @@ export const createDeadLetters = (
         `update dead_letters set status = $2, resolved_at = now(), resolved_by = $3 where id = $1 returning ${columns}`,
         [id, status, by],
       )
-      return toDeadLetter(resolved ?? row)
+      const letter = toDeadLetter(resolved ?? row)
+      if (keep) transaction.finishWith(keep(letter))
+      return letter
     })
   }
   return {
@@ -139,12 +143,12 @@ export const createDeadLetters = (
       const [row] = await postgres.run(`select ${columns} from dead_letters where id = $1`, [id])
       return row && toDetail(row)
     },
-    redrive: async (id, by) => {
-      const redriven = await resolve(id, by, 'redriven')
+    redrive: async (id, by, keep) => {
+      const redriven = await resolve(id, by, 'redriven', keep)
       committed()
       return redriven
     },
-    skip: (id, by) => resolve(id, by, 'skipped'),
+    skip: (id, by, keep) => resolve(id, by, 'skipped', keep),
   }
 }
 

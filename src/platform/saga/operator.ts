@@ -1,6 +1,6 @@
 import { DomainError } from '../errors.ts'
 import type { Trace } from '../messaging/message.ts'
-import type { Transact } from '../messaging/outbox.ts'
+import type { Keep, Transact } from '../messaging/outbox.ts'
 import type { Tx } from '../postgres.ts'
 import type { Operation, SagaState, SagaStatus } from './definition.ts'
 import type { Saga } from './saga.ts'
@@ -13,6 +13,7 @@ export type SagaSummary = {
   status: SagaStatus
   error: SagaState['error']
   steps: { name: string; status: string; at: string | null; error: SagaState['error']; tries: number }[]
+  version: number
   correlationId: string
   createdAt: string
   updatedAt: string
@@ -26,16 +27,16 @@ export type Sagas = {
   find(id: string): Promise<(SagaSummary & { history: Transition[] }) | undefined>
   /**
    * Tries the compensation that is stuck again, takes the operator's word that it is done, or rolls a saga back that is still
-   * running; who asked is kept.
+   * running; who asked is kept. What `keep` makes of the result commits with it.
    * @throws DomainError `not-found`; `not-possible` when the saga's state does not allow it
    */
-  operate(trace: Trace, asked: { id: string; operation: Operation; by: string }): Promise<SagaSummary>
+  operate(trace: Trace, asked: { id: string; operation: Operation; by: string }, keep?: Keep): Promise<SagaSummary>
 }
 
 export const createSagas = <Source extends string>(parts: {
   sagas: Saga<Source, object>[]
   read: Tx
-  transact: (trace: Trace) => Transact<Source>
+  transact: (trace: Trace, keep?: Keep) => Transact<Source>
   now: () => Date
 }): Sagas => {
   const { sagas, read, transact, now } = parts
@@ -45,21 +46,22 @@ export const createSagas = <Source extends string>(parts: {
       const [saga, history] = await Promise.all([findSaga(read, id), historyOf(read, id)])
       return saga && { ...toSummary(saga), history }
     },
-    operate: async (trace, asked) => {
+    operate: async (trace, asked, keep) => {
       const stored = await findSaga(read, asked.id)
       const saga = sagas.find(({ name }) => name === stored?.name)
       if (!stored || !saga) throw new DomainError('not-found', `There is no saga ${asked.id}.`)
       const story = { ...trace, correlationId: stored.correlationId }
-      return toSummary(
-        await transact(story)((_, emit, transaction) =>
-          saga.operate({ transaction, emit, trace: story, now: now() }, asked),
-        ),
+      return transact(
+        story,
+        keep,
+      )(async (_, emit, transaction) =>
+        toSummary(await saga.operate({ transaction, emit, trace: story, now: now() }, asked)),
       )
     },
   }
 }
 
-const toSummary = ({ id, name, state, correlationId, createdAt, updatedAt }: StoredSaga): SagaSummary => ({
+const toSummary = ({ id, name, state, version, correlationId, createdAt, updatedAt }: StoredSaga): SagaSummary => ({
   id,
   name,
   status: state.status,
@@ -71,6 +73,7 @@ const toSummary = ({ id, name, state, correlationId, createdAt, updatedAt }: Sto
     error: undo?.error ?? error,
     tries: undo ? undo.attempt : attempt,
   })),
+  version,
   correlationId,
   createdAt: createdAt.toISOString(),
   updatedAt: updatedAt.toISOString(),

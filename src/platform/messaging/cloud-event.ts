@@ -66,7 +66,7 @@ export const decodeRecord = ({ key, headers, value }: RawRecord): Received => {
   const version = required(headers, 'ce_specversion')
   if (version !== '1.0') throw new UndecodableError(`CloudEvents version ${version} is not 1.0.`)
   const sequence = headers['ce_sequence']
-  if (sequence !== undefined && !/^[1-9]\d{0,15}$/.test(sequence)) {
+  if (sequence !== undefined && !sequencePattern.test(sequence)) {
     throw new UndecodableError(`The header ce_sequence is not a positive integer: ${sequence}`)
   }
   const id = required(headers, 'ce_id')
@@ -91,6 +91,17 @@ export const decodeRecord = ({ key, headers, value }: RawRecord): Received => {
     data: parseJson(value),
   }
 }
+
+/** What can be read of the headers of a record that cannot be decoded. */
+export const glimpse = (headers: Record<string, string>): { id: string | undefined; sequence: number | undefined } => {
+  const [id = '', sequence = ''] = [headers['ce_id'], headers['ce_sequence']]
+  return {
+    id: uuidPattern.test(id) ? id.toLowerCase() : undefined,
+    sequence: sequencePattern.test(sequence) ? Number(sequence) : undefined,
+  }
+}
+
+const sequencePattern = /^[1-9]\d{0,15}$/
 
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 

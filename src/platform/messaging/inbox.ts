@@ -1,4 +1,5 @@
-import type { Run } from '../postgres.ts'
+import type { Finish, Run } from '../postgres.ts'
+import type { KeyState } from './key-order.ts'
 
 const insertRows = `insert into inbox (consumer, message_id)
   select $1, message_id from unnest($2::uuid[]) as message_id
@@ -6,21 +7,34 @@ const insertRows = `insert into inbox (consumer, message_id)
   returning message_id`
 
 /**
- * Records the messages as handled by `consumer`, in the transaction of their effect, and returns, in their order, those
- * that were not recorded before; one statement, whatever their number.
+ * Records the messages as handled by `consumer`, in the transaction of their effect, and returns the ids of those that were
+ * not recorded before; one statement, whatever their number.
  */
-export const admit = async <Item>(
-  run: Run,
-  consumer: string,
-  items: Item[],
-  idOf: (item: Item) => string,
-): Promise<Item[]> => {
-  const byId = new Map<string, Item>()
-  for (const item of items) {
-    const id = idOf(item).toLowerCase()
-    if (!byId.has(id)) byId.set(id, item)
-  }
-  const rows = await run(insertRows, [consumer, `{${[...byId.keys()].join(',')}}`])
-  const fresh = new Set(rows.map((row) => row['message_id']))
-  return [...byId].filter(([id]) => fresh.has(id)).map(([, item]) => item)
+export const admit = async (run: Run, consumer: string, ids: string[]): Promise<Set<string>> => {
+  if (ids.length === 0) return new Set()
+  const rows = await run(insertRows, [consumer, `{${ids.join(',')}}`])
+  return new Set(rows.map((row) => String(row['message_id'])))
 }
+
+const lockRows = `select key, sequence, blocked from inbox_keys
+  where consumer = $1 and key in (select json_array_elements_text($2::json))
+  order by key for update`
+
+/**
+ * Locks how far the consumer has come with these keys; one that it has not met is not in the answer. To be sent behind
+ * `admit`: only then does it see what another process has committed with the same messages.
+ */
+export const lockKeys = async (run: Run, consumer: string, keys: string[]): Promise<Map<string, KeyState>> => {
+  const rows = await run(lockRows, [consumer, JSON.stringify(keys)])
+  return new Map(
+    rows.map((row) => [String(row['key']), { sequence: Number(row['sequence']), blocked: row['blocked'] === true }]),
+  )
+}
+
+/** The statement that records how far the consumer has come with these keys, to travel with the commit. */
+export const keepKeys = (consumer: string, keys: [key: string, state: KeyState][]): Finish => ({
+  text: `insert into inbox_keys (consumer, key, sequence, blocked)
+    select $1, key, sequence, blocked from json_to_recordset($2) as row(key text, sequence bigint, blocked boolean)
+    on conflict (consumer, key) do update set sequence = excluded.sequence, blocked = excluded.blocked`,
+  parameters: [consumer, JSON.stringify(keys.map(([key, state]) => ({ key, ...state })))],
+})

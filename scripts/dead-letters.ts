@@ -3,7 +3,7 @@ import { type Hosted, moduleNames, operate } from './operate/hosted.ts'
 
 const usage = `usage: bun run dead-letters list [--all]
        bun run dead-letters show <id>
-       bun run dead-letters redrive <id> [<id> ...]
+       bun run dead-letters redrive [--force] <id> [<id> ...]
        bun run dead-letters skip <id> [<id> ...]`
 
 const [verb = 'list', ...rest] = process.argv.slice(2)
@@ -14,8 +14,8 @@ const list = async (hosted: Hosted) => {
   const rows = []
   for (const name of moduleNames) {
     for (const letter of await hosted[name].deadLetters.list({ all: rest.includes('--all'), limit: 1_000 })) {
-      const { id, consumer, key, type, code, attempts, status, parkedAt } = letter
-      rows.push({ id, consumer, key, type, code, attempts, status, parkedAt })
+      const { id, consumer, key, sequence, type, code, status, parkedAt } = letter
+      rows.push({ id, consumer, key, sequence, type, code, status, parkedAt })
     }
   }
   if (rows.length === 0) console.log('No message is parked.')
@@ -34,13 +34,16 @@ const ownerOf = async (hosted: Hosted, id: string) => {
 
 await operate(async (hosted) => {
   if (verb === 'list') return list(hosted)
-  const ids = rest
+  const ids = rest.filter((word) => word !== '--force')
+  const force = rest.includes('--force')
   if (!['show', 'redrive', 'skip'].includes(verb) || ids.length === 0) throw new StartError(usage)
   for (const id of ids) {
     const { letter, deadLetters } = await ownerOf(hosted, id)
     if (verb === 'show') console.log(JSON.stringify(letter, null, 2))
     else {
-      const { status, consumer } = await (verb === 'redrive' ? deadLetters.redrive(id, by) : deadLetters.skip(id, by))
+      const { status, consumer } = await (verb === 'redrive'
+        ? deadLetters.redrive(id, { by, force })
+        : deadLetters.skip(id, { by }))
       console.log(`${id} of ${consumer}: ${status}`)
     }
   }

@@ -17,10 +17,11 @@ const deadLetter = z
     key: z.string(),
     messageId: z.string().nullable(),
     type: z.string().nullable(),
+    sequence: z.int().nullable(),
     code: z.string(),
     error: z.string(),
     attempts: z.int(),
-    status: z.enum(['parked', 'redriven', 'skipped']),
+    status: z.enum(['parked', 'waiting', 'queued', 'redriven', 'skipped']),
     parkedAt: z.iso.datetime(),
     resolvedAt: z.iso.datetime().nullable(),
     resolvedBy: z.string().nullable(),
@@ -87,7 +88,8 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
       const identity = await requireOperator(call)
       const input = { id: c.req.valid('param').id }
       const module = await ownerOf(input.id)
-      const run = (keep?: Keep) => module.deadLetters[verb](input.id, identity.userId, keep).catch(refuseUndecodable)
+      const run = (keep?: Keep) =>
+        module.deadLetters[verb](input.id, { by: identity.userId, ...(keep && { keep }) }).catch(refuseUndecodable)
       const answer = (letter: DeadLetter) => ({
         status: 202 as const,
         body: { module: module.name, ...letter },

@@ -55,6 +55,8 @@ const answers: Record<string, [ContentfulStatusCode, string]> = {
   'already-resolved': [409, 'Already resolved'],
   'not-possible': [409, 'Not possible'],
   'not-handled': [409, 'Not handled'],
+  'not-first': [409, 'Not first'],
+  'too-old': [409, 'Too old'],
   undecodable: [409, 'Undecodable'],
   'too-large': [413, 'Too large'],
   'too-many-attempts': [429, 'Too many attempts'],

@@ -112,12 +112,16 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const parts = { postgres: { ...postgres, transaction }, log, committed: () => relay.wake() }
   const outbox = createOutbox({ source: name, newId, now, ...parts })
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
-  const consumers: Consumer[] = definition
+  const consumers: Consumer<Name>[] = definition
     .consumers({ snapshots })
     .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
   const sagas = definition.sagas ?? []
   const timers = createTimers({
-    definitions: [...(definition.timers ?? []), ...sagas.map((saga) => saga.timer(now))],
+    definitions: [
+      ...(definition.timers ?? []),
+      ...sagas.map((saga) => saga.timer(now)),
+      ...consumers.map(({ gaps }) => gaps),
+    ],
     outbox,
     ...parts,
   })
@@ -130,7 +134,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
-    deadLetters: createDeadLetters(postgres, consumers, relay.wake),
+    deadLetters: createDeadLetters({ postgres, consumers, committed: relay.wake }),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,

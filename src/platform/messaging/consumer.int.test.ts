@@ -19,7 +19,11 @@ beforeAll(async () => {
   schema = await testSchema('create table effects (consumer text not null, message_id text not null)')
 })
 
-beforeEach(() => schema.owner.script('truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters'))
+beforeEach(() =>
+  schema.owner.script(
+    'truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters, orders.inbox_keys, orders.timers',
+  ),
+)
 
 afterAll(() => schema.close())
 
@@ -61,7 +65,7 @@ const consumerOf = (
 }
 
 const records = (count: number) =>
-  Array.from({ length: count }, (_, index) => recordOf(counted(`order-${index}`, 1, { count: index })))
+  Array.from({ length: count }, (_, index) => recordOf(counted(Bun.randomUUIDv7(), 1, { count: index })))
 
 const effects = async () => {
   const rows = await schema.owner.run('select message_id from orders.effects order by message_id')

@@ -1,23 +1,16 @@
+import { z } from 'zod'
 import { DomainError, isTransient, messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Postgres, Transaction } from '../postgres.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { type TimerDefinition, onTimer, setTimers } from '../timers.ts'
-import { z } from 'zod'
 import type { RawRecord } from './cloud-event.ts'
 import { createGroupCommit } from './group-commit.ts'
-import {
-  type ConsumerDefinition,
-  type Read,
-  type Wanted,
-  contextOf,
-  createReader,
-  runHandlers,
-} from './handler.ts'
+import { type ConsumerDefinition, type Read, type Wanted, contextOf, createReader, runHandlers } from './handler.ts'
 import { type Head, type Holding, headOf, holdMessages, knownPositions, markHeld, resolveHeld } from './held.ts'
 import { admit, keepKeys, lockKeys } from './inbox.ts'
 import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
-import { type HeldBecause, type KeyState, judgeHead, start, takeTurns } from './key-order.ts'
+import { type HeldBecause, judgeHead, start, takeTurns } from './key-order.ts'
 import type { Trace } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 
@@ -44,9 +37,9 @@ export type Consumer<Source extends string = string> = Subscription & {
   name: string
   /** Handles records as if they had been fetched; the way in for tests of redelivery. */
   handle(batch: PartitionBatch): Promise<void>
-  /** Handles one held record inside a transaction that is open already, and moves its key on. @throws what the handler throws */
+  /** Handles one held record inside a transaction that is open already. @throws what the handler throws */
   redrive(transaction: Transaction, record: RawRecord): Promise<void>
-  /** Moves the key of a held record past it, in a transaction that is open already. */
+  /** Locks the key of a held record and moves it past the record, in a transaction that is open already. */
   pass(transaction: Transaction, record: RawRecord): Promise<void>
   /** Handles what is held of a record's key, in its order, as far as it goes. */
   drain(record: RawRecord): Promise<void>
@@ -92,7 +85,13 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
 
   const hold = async (
     transaction: Transaction,
-    held: { message: Read<Source>; status: Holding['status']; because: HeldBecause; error: unknown; attempts: number }[],
+    held: {
+      message: Read<Source>
+      status: Holding['status']
+      because: HeldBecause
+      error: unknown
+      attempts: number
+    }[],
   ): Promise<void> => {
     if (held.length === 0) return
     const holdings = held.map(({ message, ...rest }): Holding => {
@@ -232,7 +231,10 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   }
 
   /** Handles the first held message of a key if its turn has come; says whether the next may follow. */
-  const drainHead = async (transaction: Transaction, key: string): Promise<{ head: Head; failed: unknown } | boolean> => {
+  const drainHead = async (
+    transaction: Transaction,
+    key: string,
+  ): Promise<{ head: Head; failed: unknown } | boolean> => {
     const { run } = transaction
     const state = (await lockKeys(run, name, [key])).get(key)
     if (!state?.blocked) return false
@@ -243,7 +245,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
     if (head.status === 'parked') return false
     const message = read(head.record, head.position)
-    const judged = message.kind === 'passed' ? 'apply' : judgeHead(state, message)
+    const judged = judgeHead(state, message)
     if (judged === 'apply') {
       try {
         await transaction.savepoint(async () => {
@@ -259,7 +261,12 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
     const error = message.kind === 'poison' ? message.error : undefined
     if (judged === 'wait') {
-      await markHeld(run, head.id, { status: 'waiting', because: 'gap', error: explain('gap', message, state), attempts: 0 })
+      await markHeld(run, head.id, {
+        status: 'waiting',
+        because: 'gap',
+        error: explain('gap', message, state),
+        attempts: 0,
+      })
       await setTimers(transaction.tx, [gapTimer(message)])
       return false
     }
@@ -276,9 +283,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const drainKey = async (key: string): Promise<void> => {
     const abandoned = untilStopped(stopping.signal)
     for (let attempts = 1; !stopping.signal.aborted;) {
-      const outcome = await persist(abandoned, () =>
-        postgres.transaction((transaction) => drainHead(transaction, key)),
-      )
+      const outcome = await persist(abandoned, () => postgres.transaction((transaction) => drainHead(transaction, key)))
       if (outcome === false) return
       committed()
       if (outcome === true) {
@@ -308,21 +313,25 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       if (emitted.length > 0) committed()
     })
 
-  const gaps = onTimer<Source, z.infer<typeof gapData>>(gapKind, gapData, async ({ transaction }, { data: { key } }) => {
-    const { run } = transaction
-    const state = (await lockKeys(run, name, [key])).get(key)
-    const head = state?.blocked ? await headOf(run, name, key) : undefined
-    if (!state || head?.status !== 'waiting') return
-    const message = read(head.record, head.position)
-    if (judgeHead(state, message) === 'wait') {
-      const error = explain('gap', message, state)
-      await markHeld(run, head.id, { status: 'parked', because: 'gap', error, attempts: 0 })
-      report(message, 'parked', 'gap')
-    } else {
-      // Whoever was to let it follow has died.
-      setTimeout(() => void drainKey(key).catch(() => undefined))
-    }
-  })
+  const gaps = onTimer<Source, z.infer<typeof gapData>>(
+    gapKind,
+    gapData,
+    async ({ transaction }, { data: { key } }) => {
+      const { run } = transaction
+      const state = (await lockKeys(run, name, [key])).get(key)
+      const head = state?.blocked ? await headOf(run, name, key) : undefined
+      if (!state || head?.status !== 'waiting') return
+      const message = read(head.record, head.position)
+      if (judgeHead(state, message) === 'wait') {
+        const error = explain('gap', message, state)
+        await markHeld(run, head.id, { status: 'parked', because: 'gap', error, attempts: 0 })
+        report(message, 'parked', 'gap')
+      } else {
+        // Whoever was to let it follow has died.
+        setTimeout(() => void drainKey(key).catch(() => undefined))
+      }
+    },
+  )
 
   const handle = createGroupCommit(async (batches: PartitionBatch[]) => {
     const abandoned = watchHeartbeat(batches, stopping.signal)
@@ -355,7 +364,6 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       if (message.kind === 'poison') throw message.error
       if (!isWanted(message))
         throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
-      await moveOn(transaction, message)
       await admit(transaction.run, name, message.id === undefined ? [] : [message.id])
       outbox.append(transaction, await runHandlers(transaction, [message]))
     },

@@ -42,12 +42,14 @@ beforeAll(async () => {
     log: silent,
     committed: () => undefined,
   })
-  deadLetters = createDeadLetters(schema.postgres, [consumer])
+  deadLetters = createDeadLetters({ postgres: schema.postgres, consumers: [consumer] })
 })
 
 beforeEach(async () => {
   failing = true
-  await schema.owner.script('truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters')
+  await schema.owner.script(
+    'truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters, orders.inbox_keys',
+  )
 })
 
 afterAll(() => schema.close())
@@ -86,7 +88,7 @@ test('what was parked is listed oldest first, with what it carries', async () =>
 test('a redrive that succeeds has its effect and its messages once, and is marked', async () => {
   const { id } = await parkOne()
   failing = false
-  expect(await deadLetters.redrive(id, 'ada')).toMatchObject({ status: 'redriven', resolvedBy: 'ada' })
+  expect(await deadLetters.redrive(id, { by: 'ada' })).toMatchObject({ status: 'redriven', resolvedBy: 'ada' })
   expect([await effects(), await emitted()]).toEqual([1, 1])
   expect(await deadLetters.list()).toEqual([])
   expect(await deadLetters.list({ all: true })).toHaveLength(1)
@@ -94,11 +96,11 @@ test('a redrive that succeeds has its effect and its messages once, and is marke
 
 test('a redrive that fails again leaves the message parked and has no effect', async () => {
   const { id } = await parkOne()
-  expect(await messageThrownBy(deadLetters.redrive(id, 'ada'))).toContain('cannot be done yet')
+  expect(await messageThrownBy(deadLetters.redrive(id, { by: 'ada' }))).toContain('cannot be done yet')
   expect([await effects(), await emitted()]).toEqual([0, 0])
   expect(await deadLetters.find(id)).toMatchObject({ status: 'parked', resolvedBy: null })
   failing = false
-  await deadLetters.redrive(id, 'ada')
+  await deadLetters.redrive(id, { by: 'ada' })
   expect(await effects()).toBe(1)
 })
 
@@ -110,9 +112,9 @@ test('two redrives at once have one effect', async () => {
   )
   failing = false
   const outcomes = await Promise.allSettled([
-    deadLetters.redrive(id, 'ada'),
-    deadLetters.redrive(id, 'bob'),
-    deadLetters.skip(id, 'eve'),
+    deadLetters.redrive(id, { by: 'ada' }),
+    deadLetters.redrive(id, { by: 'bob' }),
+    deadLetters.skip(id, { by: 'eve' }),
   ])
   expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   expect(
@@ -124,7 +126,7 @@ test('two redrives at once have one effect', async () => {
 test('a message that was redriven has no second effect when the broker delivers it again', async () => {
   const { id, record } = await parkOne()
   failing = false
-  await deadLetters.redrive(id, 'ada')
+  await deadLetters.redrive(id, { by: 'ada' })
   await consumer.handle(batchOf([record]))
   expect(await effects()).toBe(1)
 })
@@ -132,17 +134,19 @@ test('a message that was redriven has no second effect when the broker delivers 
 test('a message that was skipped stays without effect and cannot be redriven', async () => {
   const { id } = await parkOne()
   failing = false
-  expect(await deadLetters.skip(id, 'ada')).toMatchObject({ status: 'skipped', resolvedBy: 'ada' })
-  expect(await thrownBy(deadLetters.redrive(id, 'ada'))).toMatchObject({ code: 'already-resolved' })
-  expect(await thrownBy(deadLetters.skip(id, 'ada'))).toMatchObject({ code: 'already-resolved' })
+  expect(await deadLetters.skip(id, { by: 'ada' })).toMatchObject({ status: 'skipped', resolvedBy: 'ada' })
+  expect(await thrownBy(deadLetters.redrive(id, { by: 'ada' }))).toMatchObject({ code: 'already-resolved' })
+  expect(await thrownBy(deadLetters.skip(id, { by: 'ada' }))).toMatchObject({ code: 'already-resolved' })
   expect(await effects()).toBe(0)
 })
 
 test('a dead letter that does not exist, or whose consumer is gone, is an answer and not a fault', async () => {
-  expect(await thrownBy(deadLetters.redrive(Bun.randomUUIDv7(), 'ada'))).toMatchObject({ code: 'not-found' })
-  expect(await thrownBy(deadLetters.skip(Bun.randomUUIDv7(), 'ada'))).toMatchObject({ code: 'not-found' })
+  expect(await thrownBy(deadLetters.redrive(Bun.randomUUIDv7(), { by: 'ada' }))).toMatchObject({ code: 'not-found' })
+  expect(await thrownBy(deadLetters.skip(Bun.randomUUIDv7(), { by: 'ada' }))).toMatchObject({ code: 'not-found' })
   const { id } = await parkOne()
-  expect(await thrownBy(createDeadLetters(schema.postgres, []).redrive(id, 'ada'))).toMatchObject({
+  expect(
+    await thrownBy(createDeadLetters({ postgres: schema.postgres, consumers: [] }).redrive(id, { by: 'ada' })),
+  ).toMatchObject({
     code: 'not-handled',
   })
 })
@@ -157,8 +161,8 @@ test('a record that cannot be decoded is kept byte for byte and stays parked whe
     code: 'undecodable',
     value: bytes.toString('base64'),
     encoding: 'base64',
-    messageId: null,
+    messageId: record.id,
   })
-  expect(await thrownBy(deadLetters.redrive(id, 'ada'))).toBeInstanceOf(Error)
+  expect(await thrownBy(deadLetters.redrive(id, { by: 'ada' }))).toBeInstanceOf(Error)
   expect(await deadLetters.find(id)).toMatchObject({ status: 'parked' })
 })

@@ -1,9 +1,10 @@
-import { DomainError, messageOf } from '../errors.ts'
+import { DomainError } from '../errors.ts'
 import type { Postgres, SqlRow, Transaction } from '../postgres.ts'
-import { type RawRecord, UndecodableError } from './cloud-event.ts'
 import type { Consumer } from './consumer.ts'
-import type { Received } from './message.ts'
+import { toRecord } from './held.ts'
 import type { Keep } from './outbox.ts'
+
+export type DeadLetterStatus = 'parked' | 'waiting' | 'queued' | 'redriven' | 'skipped'
 
 export type DeadLetter = {
   id: string
@@ -12,10 +13,11 @@ export type DeadLetter = {
   key: string
   messageId: string | null
   type: string | null
+  sequence: number | null
   code: string
   error: string
   attempts: number
-  status: 'parked' | 'redriven' | 'skipped'
+  status: DeadLetterStatus
   parkedAt: string
   resolvedAt: string | null
   resolvedBy: string | null
@@ -28,113 +30,107 @@ export type DeadLetterDetail = DeadLetter & {
   encoding: 'utf8' | 'base64'
 }
 
-export type Parking = {
-  consumer: string
-  /** `topic/partition/offset`: a record is parked once, however often it is fetched. */
-  position: string
-  record: RawRecord
-  message: Received | undefined
-  error: unknown
-  attempts: number
-}
-
-const insertDeadLetter = `insert into dead_letters
-    (id, consumer, topic, key, message_id, type, headers, value, code, error, attempts, position)
-  values ($1, $2, $3, $4, $5, $6, $7, decode($8, 'base64'), $9, $10, $11, $12)
-  on conflict (consumer, position) do nothing`
-
-const codeOf = (error: unknown): string =>
-  error instanceof DomainError ? error.code : error instanceof UndecodableError ? 'undecodable' : 'fault'
-
-/** Keeps a message that could not be handled, its inbox row, and what `also` writes, in one transaction. */
-export const park = async (
-  postgres: Pick<Postgres, 'transaction'>,
-  parking: Parking,
-  also?: (transaction: Transaction) => Promise<void>,
-): Promise<void> => {
-  const { consumer, position, record, message, error, attempts } = parking
-  const headers = JSON.stringify(record.headers).replaceAll('\\u0000', '\\ufffd')
-  await postgres.transaction(async (transaction) => {
-    const { run } = transaction
-    if (message) {
-      await run('insert into inbox (consumer, message_id) values ($1, $2) on conflict do nothing', [
-        consumer,
-        message.id,
-      ])
-    }
-    await run(insertDeadLetter, [
-      Bun.randomUUIDv7(),
-      consumer,
-      record.topic,
-      record.key.replaceAll('\0', '\ufffd'),
-      message?.id ?? null,
-      message?.type ?? null,
-      headers,
-      record.value.toString('base64'),
-      codeOf(error),
-      messageOf(error).replaceAll('\0', '\ufffd').slice(0, 4_000),
-      attempts,
-      position,
-    ])
-    await also?.(transaction)
-  })
+export type Resolving = {
+  /** Who asked; it is kept. */
+  by: string
+  /** Redrives a message although its other deliveries may have been forgotten. */
+  force?: boolean
+  /** What is to commit with it. */
+  keep?: Keep
 }
 
 export type DeadLetters = {
-  /** The parked messages, oldest first; with `all`, the resolved ones too. */
+  /** The messages that are held, oldest first; with `all`, the resolved ones too. */
   list(options?: { all?: boolean; limit?: number }): Promise<DeadLetter[]>
   find(id: string): Promise<DeadLetterDetail | undefined>
   /**
-   * Handles the message again and marks it redriven, in one transaction; when it fails again it stays parked. What `keep`
-   * makes of the result commits with it.
-   * @throws DomainError `not-found`, `already-resolved`, or what the handler throws.
+   * Handles the message again and marks it redriven, in one transaction; when it fails again it stays parked. What is queued
+   * behind it follows in its order, as far as it goes.
+   * @throws DomainError `not-found`, `already-resolved`, `not-first`, `too-old`, or what the handler throws.
    */
-  redrive(id: string, by: string, keep?: Keep): Promise<DeadLetter>
-  /** Gives the message up; `keep` as in `redrive`. @throws DomainError `not-found`, `already-resolved`. */
-  skip(id: string, by: string, keep?: Keep): Promise<DeadLetter>
+  redrive(id: string, resolving: Resolving): Promise<DeadLetter>
+  /** Gives the message up; what is queued behind it follows. @throws DomainError `not-found`, `already-resolved`, `not-first` */
+  skip(id: string, resolving: Resolving): Promise<DeadLetter>
 }
 
-const columns = `id, consumer, topic, key, message_id, type, code, error, attempts, status, parked_at, resolved_at, resolved_by,
-  headers, encode(value, 'base64') as value`
+export type DeadLettersOptions = {
+  postgres: Postgres
+  /** Those that can handle the messages again. */
+  consumers: Pick<Consumer, 'name' | 'redrive' | 'pass' | 'drain'>[]
+  /** Called after a redrive, which may have emitted messages. */
+  committed?: () => void
+  /** For this long a consumer knows which messages it has handled. */
+  dedupeMs?: number
+}
 
-/**
- * The parked messages of one module. `consumers` are those that can handle them again; `committed` is called after a redrive,
- * which may have emitted messages.
- */
-export const createDeadLetters = (
-  postgres: Postgres,
-  consumers: Pick<Consumer, 'name' | 'redrive'>[],
-  committed: () => void = () => undefined,
-): DeadLetters => {
-  const resolve = async (id: string, by: string, status: 'redriven' | 'skipped', keep?: Keep) => {
-    const lock = `select ${columns} from dead_letters where id = $1 for update`
-    return postgres.transaction(async (transaction) => {
-      const [row] = await transaction.run(lock, [id])
-      if (!row) throw new DomainError('not-found', `There is no dead letter ${id}.`)
-      if (row['status'] !== 'parked')
-        throw new DomainError('already-resolved', `The dead letter ${id} was ${row['status']} already.`)
-      if (status === 'redriven') {
-        const consumer = consumers.find(({ name }) => name === row['consumer'])
-        if (!consumer)
-          throw new DomainError(
-            'not-handled',
-            `No consumer ${row['consumer']} runs here any more: skip the dead letter.`,
-          )
-        await consumer.redrive(transaction, toRecord(row))
-      }
-      const [resolved] = await transaction.run(
-        `update dead_letters set status = $2, resolved_at = now(), resolved_by = $3 where id = $1 returning ${columns}`,
+const columns = `id, consumer, topic, key, message_id, type, sequence, code, error, attempts, status, parked_at, resolved_at,
+  resolved_by, headers, encode(value, 'base64') as value`
+
+const held = `('parked', 'waiting', 'queued')`
+
+/** The held messages of one module, for whoever has to decide what no retry could. */
+export const createDeadLetters = (options: DeadLettersOptions): DeadLetters => {
+  const { postgres, consumers, committed = () => undefined, dedupeMs = 8 * 24 * 3_600_000 } = options
+
+  const findRow = async (run: Transaction['run'], id: string): Promise<SqlRow> => {
+    const [row] = await run(`select ${columns} from dead_letters where id = $1`, [id])
+    if (!row) throw new DomainError('not-found', `There is no dead letter ${id}.`)
+    return row
+  }
+
+  const refuseUnlessFirst = async ({ run }: Transaction, id: string): Promise<void> => {
+    const [first] = await run(
+      `select other.id from dead_letters as own join dead_letters as other using (consumer, key)
+        where own.id = $1 and own.code <> 'step-back' and other.code <> 'step-back' and other.status in ${held}
+          and (coalesce(other.sequence, 0), other.place) < (coalesce(own.sequence, 0), own.place)
+        order by coalesce(other.sequence, 0), other.place limit 1`,
+      [id],
+    )
+    if (first) throw new DomainError('not-first', `It is queued behind ${first['id']}: redrive or skip that one first.`)
+  }
+
+  const resolve = async (id: string, status: 'redriven' | 'skipped', { by, force, keep }: Resolving) => {
+    const row = await findRow(postgres.run, id)
+    const record = toRecord(row)
+    const consumer = consumers.find(({ name }) => name === row['consumer'])
+    if (!consumer && status === 'redriven') {
+      throw new DomainError('not-handled', `No consumer ${row['consumer']} runs here any more: skip the dead letter.`)
+    }
+    const age = Date.now() - Date.parse(String(row['parked_at']))
+    if (status === 'redriven' && age > dedupeMs && !force) {
+      const days = Math.round(dedupeMs / (24 * 3_600_000))
+      throw new DomainError(
+        'too-old',
+        `It was parked more than ${days} days ago: it may have had its effect. Force it.`,
+      )
+    }
+    const resolved = await postgres.transaction(async (transaction) => {
+      // The key is locked before the dead letter, as by the consumer.
+      await consumer?.pass(transaction, record)
+      const [marked] = await transaction.run(
+        `update dead_letters set status = $2, resolved_at = now(), resolved_by = $3
+          where id = $1 and status in ${held} returning ${columns}`,
         [id, status, by],
       )
-      const letter = toDeadLetter(resolved ?? row)
+      if (!marked) {
+        const now = await findRow(transaction.run, id)
+        throw new DomainError('already-resolved', `The dead letter ${id} was ${now['status']} already.`)
+      }
+      await refuseUnlessFirst(transaction, id)
+      if (status === 'redriven') await consumer?.redrive(transaction, record)
+      const letter = toDeadLetter(marked)
       if (keep) transaction.finishWith(keep(letter))
       return letter
     })
+    committed()
+    await consumer?.drain(record)
+    return resolved
   }
+
   return {
     list: async ({ all = false, limit = 100 } = {}) => {
       const rows = await postgres.run(
-        `select ${columns} from dead_letters where status = 'parked' or $1 order by parked_at, id limit $2`,
+        `select ${columns} from dead_letters where status in ${held} or $1 order by parked_at, place limit $2`,
         [all, limit],
       )
       return rows.map(toDeadLetter)
@@ -143,12 +139,8 @@ export const createDeadLetters = (
       const [row] = await postgres.run(`select ${columns} from dead_letters where id = $1`, [id])
       return row && toDetail(row)
     },
-    redrive: async (id, by, keep) => {
-      const redriven = await resolve(id, by, 'redriven', keep)
-      committed()
-      return redriven
-    },
-    skip: (id, by, keep) => resolve(id, by, 'skipped', keep),
+    redrive: (id, resolving) => resolve(id, 'redriven', resolving),
+    skip: (id, resolving) => resolve(id, 'skipped', resolving),
   }
 }
 
@@ -164,20 +156,14 @@ const toDeadLetter = (row: SqlRow): DeadLetter => ({
   key: String(row['key']),
   messageId: nullable(row['message_id']),
   type: nullable(row['type']),
+  sequence: row['sequence'] === null ? null : Number(row['sequence']),
   code: String(row['code']),
   error: String(row['error']),
   attempts: Number(row['attempts']),
-  status: String(row['status']) as DeadLetter['status'],
+  status: String(row['status']) as DeadLetterStatus,
   parkedAt: time(row['parked_at']),
   resolvedAt: row['resolved_at'] ? time(row['resolved_at']) : null,
   resolvedBy: nullable(row['resolved_by']),
-})
-
-const toRecord = (row: SqlRow): RawRecord => ({
-  topic: String(row['topic']),
-  key: String(row['key']),
-  headers: JSON.parse(String(row['headers'])) as Record<string, string>,
-  value: Buffer.from(String(row['value']), 'base64'),
 })
 
 const toDetail = (row: SqlRow): DeadLetterDetail => {

@@ -59,9 +59,7 @@ export type Wanted<Source extends string> = Extract<Read<Source>, { kind: 'wante
 /** Reads the records of a consumer's topic, and knows who handles them. */
 export const createReader = <Source extends string>({ topic, handlers }: ConsumerDefinition<Source>) => {
   const byType = new Map(
-    handlers.flatMap((handler) =>
-      handler.types.map((type) => [type.type, { handler, schema: type.schema }] as const),
-    ),
+    handlers.flatMap((handler) => handler.types.map((type) => [type.type, { handler, schema: type.schema }] as const)),
   )
   // The sequence of a command is nobody's promise.
   const sequenceOf = (sequence: number | undefined) => (topic.kind === 'events' ? sequence : undefined)

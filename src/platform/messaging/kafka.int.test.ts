@@ -35,7 +35,9 @@ const outbox = () =>
 
 const send = async (topic: string, count: number) => {
   const counted = countedOn(topic)
-  const records = Array.from({ length: count }, (_, index) => recordOf(counted(`order-${index}`, 1, { count: index })))
+  const records = Array.from({ length: count }, (_, index) =>
+    recordOf(counted(Bun.randomUUIDv7(), 1, { count: index })),
+  )
   const producer = broker.producer()
   await producer.send(records)
   await producer.close()

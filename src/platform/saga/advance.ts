@@ -138,5 +138,8 @@ const persist = async <Source extends string, Data extends object>(
     // The one that fired just now ends with its own transaction.
     if (old && task.heard[0]?.type !== 'timeout') cancelled.push(timerOf(task.saga.id, old, task.trace).key)
   }
-  await Promise.all([setTimers(transaction.tx, set), cancelTimers(transaction.tx, `saga:${definition.name}`, cancelled)])
+  await Promise.all([
+    setTimers(transaction.tx, set),
+    cancelTimers(transaction.tx, `saga:${definition.name}`, cancelled),
+  ])
 }

@@ -1,28 +1,27 @@
-import { StartError } from '#platform/errors'
-import { endings } from './invariants/endings.ts'
-import type { Invariant } from './invariants/invariant.ts'
-import { lag, once, outboxes } from './invariants/messages.ts'
-import { money } from './invariants/money.ts'
-import { snapshots } from './invariants/snapshots.ts'
-import { stock } from './invariants/stock.ts'
-import { waitingForOperator } from './invariants/waiting.ts'
+import { StartError, UnavailableError, isTransient, messageOf } from '#platform/errors'
+import { userEvents } from '#events/users'
+import { examine, report } from './invariants/examine.ts'
 import { operate } from './operate/hosted.ts'
 
-/** What holds at rest, whatever crashed on the way. */
-export const invariants: Invariant[] = [stock, money, endings, snapshots, outboxes, lag, once]
+/** Says in one line that a service is away, whatever its driver threw. */
+const inOneLine =
+  (what: string, away: (error: unknown) => boolean) =>
+  (error: unknown): never => {
+    throw away(error) ? new UnavailableError(`${what}: ${messageOf(error)}`, { cause: error }) : error
+  }
+
+const isOfService = (error: unknown): boolean =>
+  isTransient(error) || (error instanceof Error && error.name.startsWith('KafkaJS'))
 
 if (import.meta.main) {
   await operate(async (hosted, app) => {
-    let broken = 0
-    for (const { name, check } of invariants) {
-      const found = await check({ ...app, hosted })
-      console.log(`${found.length === 0 ? 'holds ' : 'BROKEN'} ${name}`)
-      for (const finding of found) console.log(`         ${finding}`)
-      broken += found.length === 0 ? 0 : 1
-    }
-    const waiting = await waitingForOperator(hosted)
-    console.log(`${waiting.length} wait for an operator`)
-    for (const line of waiting) console.log(`         ${line}`)
-    if (broken > 0) throw new StartError(`${broken} of ${invariants.length} invariants are broken.`)
+    await app.check()
+    await app.broker.partitions([userEvents.name]).catch(inOneLine('The broker does not answer', () => true))
+    const examined = await examine({ ...app, hosted }).catch(
+      inOneLine('The invariants could not all be checked', isOfService),
+    )
+    for (const line of examined.flatMap(report)) console.log(line)
+    const broken = examined.filter(({ broken }) => broken.count > 0).length
+    if (broken > 0) throw new StartError(`${broken} of ${examined.length} invariants are broken.`)
   })
 }

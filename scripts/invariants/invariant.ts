@@ -1,4 +1,4 @@
-import type { Postgres, SqlRow } from '#platform/postgres'
+import type { Postgres, Run, SqlRow } from '#platform/postgres'
 import type { RedisClient } from '#platform/redis'
 import type { Outgoing } from '#platform/outgoing'
 import type { Broker } from '#platform/messaging/kafka'
@@ -13,7 +13,46 @@ export type Sources = {
   provider: Outgoing
 }
 
-/** One finding is one sentence with the ids in it; none means that the invariant holds. */
-export type Invariant = { name: string; check(sources: Sources): Promise<string[]> }
+/** One sentence with the ids in it. What `waits` is not a breach: an operator has been told, and it is counted apart. */
+export type Finding = { line: string; waits: boolean }
+
+export type Findings = AsyncGenerator<Finding>
+
+export const broken = (line: string): Finding => ({ line, waits: false })
+
+export const apart = (line: string): Finding => ({ line, waits: true })
+
+/** What waits for an operator. */
+export type Waiting = {
+  lines: string[]
+  /** The ids of the sagas that are stuck, and every id that a parked message names. */
+  ids: ReadonlySet<string>
+  /** Whether an operator has been told of any of these. */
+  about(...ids: (string | null | undefined)[]): boolean
+}
+
+/** It holds when it finds nothing, or only what waits. */
+export type Invariant = { name: string; check(sources: Sources, waiting: Waiting): Findings }
 
 export const text = (row: SqlRow, column: string): string => String(row[column])
+
+export const nullable = (row: SqlRow, column: string): string | null =>
+  row[column] === null ? null : String(row[column])
+
+/** The least and the greatest of all UUIDs. */
+export const uuids = { first: '00000000-0000-0000-0000-000000000000', last: 'ffffffff-ffff-ffff-ffff-ffffffffffff' }
+
+export const isUuid = (id: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)
+
+/** An array of Postgres. */
+export const arrayOf = (ids: Iterable<string>): string => `{${[...ids].join(',')}}`
+
+/** The rows of a statement in pages; it takes those whose `id` comes after $1, in their order, $2 at most. */
+export async function* pages(run: Run, statement: string, { first = uuids.first, size = 2_000 } = {}) {
+  for (let after = first; ;) {
+    const rows = await run(statement, [after, size])
+    if (rows.length > 0) yield rows
+    if (rows.length < size) return
+    after = text(rows[rows.length - 1] ?? {}, 'id')
+  }
+}

@@ -1,39 +1,89 @@
-import { z } from 'zod'
-import type { Postgres } from '#platform/postgres'
-import { type Invariant, type Sources, text } from './invariant.ts'
+import type { SqlRow } from '#platform/postgres'
+import { paymentsAgainstLedger } from './charges.ts'
+import {
+  type Findings,
+  type Invariant,
+  type Sources,
+  type Waiting,
+  apart,
+  arrayOf,
+  broken,
+  isUuid,
+  nullable,
+  text,
+} from './invariant.ts'
+import { type Charge, readLedger } from './ledger.ts'
+import { ordersAgainstPayments } from './paid-orders.ts'
+import type { Judge } from './rows.ts'
 
-const totals = z.object({ totals: z.array(z.object({ currency: z.string(), captured: z.int(), refunded: z.int() })) })
-
-const ever = 'from=1970-01-01T00%3A00%3A00Z&to=9999-01-01T00%3A00%3A00Z'
-
-const atProvider = async ({ provider }: Sources): Promise<Map<string, number>> => {
-  const answer = await provider.call({ method: 'GET', path: `/ledger/totals?${ever}` })
-  if (answer.kind !== 'answered' || answer.status !== 200)
-    throw new Error('The payment provider does not show its ledger.')
-  return new Map(
-    totals.parse(answer.body).totals.map(({ currency, captured, refunded }) => [currency, captured - refunded]),
-  )
+/** What waits, together with the payments of its orders and the orders of its payments. */
+const widen = async ({ orders, payments }: Sources['databases'], { ids }: Waiting): Promise<Set<string>> => {
+  const wide = new Set(ids)
+  const given = [arrayOf([...ids].filter(isUuid))]
+  const pairs = await Promise.all([
+    payments.run(
+      'select id, order_id as other from payments where id = any ($1::uuid[]) or order_id = any ($1::uuid[])',
+      given,
+    ),
+    orders.run(
+      'select id, payment_id as other from orders where id = any ($1::uuid[]) or payment_id = any ($1::uuid[])',
+      given,
+    ),
+  ])
+  for (const row of pairs.flat()) {
+    wide.add(text(row, 'id'))
+    const other = nullable(row, 'other')
+    if (other) wide.add(other)
+  }
+  return wide
 }
 
-const sums = async (postgres: Postgres, statement: string): Promise<Map<string, number>> =>
-  new Map((await postgres.run(statement)).map((row) => [text(row, 'currency'), Number(row['amount'])]))
+type Sums = Map<string, number>
+
+const sumCharges = (charges: Iterable<Charge>, without: ReadonlySet<string>): Sums => {
+  const sums: Sums = new Map()
+  for (const { reference, currency, amount, refunded } of charges) {
+    if (!without.has(reference)) sums.set(currency, (sums.get(currency) ?? 0) + amount - refunded)
+  }
+  return sums
+}
+
+const toSums = (rows: SqlRow[]): Sums => new Map(rows.map((row) => [text(row, 'currency'), Number(row['amount'])]))
+
+/** The three totals of each currency, without what waits. */
+async function* totals(
+  { databases: { orders, payments } }: Sources,
+  provider: Sums,
+  without: ReadonlySet<string>,
+): Findings {
+  const given = [arrayOf([...without].filter(isUuid))]
+  const [own, confirmed] = await Promise.all([
+    payments.run(
+      `select currency, sum(amount)::text as amount from payments where status = 'captured' and id <> all ($1::uuid[]) group by 1`,
+      given,
+    ),
+    orders.run(
+      `select currency, sum(total_amount)::text as amount from orders where status = 'confirmed' and id <> all ($1::uuid[]) group by 1`,
+      given,
+    ),
+  ])
+  const sums = [provider, toSums(own), toSums(confirmed)]
+  for (const currency of new Set(sums.flatMap((sum) => [...sum.keys()]))) {
+    const [a, b, c] = sums.map((sum) => sum.get(currency) ?? 0)
+    if (a !== b || b !== c)
+      yield broken(`${currency}: ${a} at the provider, ${b} in payments, ${c} in confirmed orders`)
+  }
+}
 
 export const money: Invariant = {
-  name: 'captured - refunded at the provider = the same in payments = total of confirmed orders',
-  check: async (sources) => {
-    const { payments, orders } = sources.databases
-    const [provider, own, confirmed] = await Promise.all([
-      atProvider(sources),
-      sums(payments, `select currency, sum(amount)::text as amount from payments where status = 'captured' group by 1`),
-      sums(
-        orders,
-        `select currency, sum(total_amount)::text as amount from orders where status = 'confirmed' group by 1`,
-      ),
-    ])
-    const currencies = new Set([...provider.keys(), ...own.keys(), ...confirmed.keys()])
-    return [...currencies].flatMap((currency) => {
-      const [a, b, c] = [provider, own, confirmed].map((sum) => sum.get(currency) ?? 0)
-      return a === b && b === c ? [] : [`${currency}: ${a} at the provider, ${b} in payments, ${c} in confirmed orders`]
-    })
+  name: 'for each currency: captured - refunded at the provider = captured - refunded in payments = total of confirmed orders',
+  check: async function* (sources, waiting) {
+    const told = await widen(sources.databases, waiting)
+    const judge: Judge = (line, ...ids) => (ids.some((id) => id && told.has(id)) ? apart(line) : broken(line))
+    const charges = await readLedger(sources)
+    const provider = sumCharges(charges.values(), told)
+    yield* totals(sources, provider, told)
+    yield* paymentsAgainstLedger(sources, charges, judge)
+    yield* ordersAgainstPayments(sources, judge)
   },
 }

@@ -1,12 +1,10 @@
-import type { Invariant } from './invariant.ts'
+import { type Invariant, broken } from './invariant.ts'
 
 export const snapshots: Invariant = {
   name: "every snapshot equals what its module's tables say, at the same version",
-  check: async ({ hosted }) => {
-    const found: string[] = []
+  check: async function* ({ hosted }) {
     for (const { name, snapshots } of Object.values(hosted)) {
-      for (const difference of await snapshots.differences()) found.push(`${name}: ${difference}`)
+      for (const difference of await snapshots.differences()) yield broken(`${name}: ${difference}`)
     }
-    return found
   },
 }

@@ -64,21 +64,25 @@ export const placeOrderInput = z
   })
   .openapi('PlaceOrder')
 
+export const dateTime = z.iso.datetime({ offset: true, abort: true, error: 'must be a time like 2026-01-31T12:00:00Z' })
+
 export const settlementInput = z
-  .object({ from: z.iso.datetime({ offset: true }), to: z.iso.datetime({ offset: true }) })
+  .object({ from: dateTime, to: dateTime })
   .refine(({ from, to }) => Date.parse(from) < Date.parse(to), { path: ['to'], message: 'must be after from' })
   .openapi('StartSettlement')
 
+export const pageSize = z.coerce.number().int().min(1).max(100).default(20)
+
 export const pageInput = z.object({
-  limit: z.coerce.number().int().min(1).max(100).default(20),
+  limit: pageSize,
   cursor: z.string().max(100).optional(),
 })
 
-/** The id that a cursor stands for. @throws InvalidInputError */
-export const decodeCursor = (cursor: string | undefined): string | undefined => {
+/** The id that a cursor stands for. @throws InvalidInputError that names the parameter `path` */
+export const decodeCursor = (cursor: string | undefined, path = 'cursor'): string | undefined => {
   if (cursor === undefined) return undefined
   const parsed = z.uuid().safeParse(Buffer.from(cursor, 'base64url').toString('utf8'))
-  if (!parsed.success) throw new InvalidInputError([{ path: 'cursor', message: 'is not one that an answer gave' }])
+  if (!parsed.success) throw new InvalidInputError([{ path, message: 'is not one that an answer gave' }])
   return parsed.data
 }
 

@@ -15,6 +15,7 @@ import type { BffOptions } from './bff.ts'
 import { forCustomers, forSignedIn, mayActFor, requireCustomer } from './access.ts'
 import type { Call } from './call.ts'
 import type { Identity } from './identity.ts'
+import { orNull } from './problems.ts'
 import { decodeCursor, encodeCursor, pageInput, placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
 import {
@@ -99,11 +100,7 @@ export const readOrder = (call: Call, id: string): Promise<OrderSnapshot> =>
   })
 
 /** The order, or null while its snapshot is not there yet, for a join from something that the caller may see. */
-export const findOrder = async (call: Call, id: string): Promise<OrderSnapshot | null> =>
-  getOrder(call.orders, id).catch((error: unknown) => {
-    if (error instanceof DomainError) return null
-    throw error
-  })
+export const findOrder = (call: Call, id: string): Promise<OrderSnapshot | null> => orNull(getOrder(call.orders, id))
 
 /** A page of the orders that the signed-in user may see. @throws DomainError `unauthenticated` */
 export const readOrders = (

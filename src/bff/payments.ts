@@ -7,6 +7,7 @@ import type { BffOptions } from './bff.ts'
 import { forOperators, mayActFor, requireOperator } from './access.ts'
 import type { Call } from './call.ts'
 import { type Answer, once } from './once.ts'
+import { orNull } from './problems.ts'
 import { awaiting, bearer, changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
 
 const payment = z.object(paymentSnapshot.shape).openapi('Payment')
@@ -47,11 +48,8 @@ export const readPayment = (call: Call, id: string): Promise<PaymentSnapshot> =>
   })
 
 /** The payment, or null while its snapshot is not there yet, for a join from something that the caller may see. */
-export const findPayment = async (call: Call, id: string): Promise<PaymentSnapshot | null> =>
-  getPayment(call.payments, id).catch((error: unknown) => {
-    if (error instanceof DomainError) return null
-    throw error
-  })
+export const findPayment = (call: Call, id: string): Promise<PaymentSnapshot | null> =>
+  orNull(getPayment(call.payments, id))
 
 /** What a command on a payment changed, for the Consistency-Token. */
 export const versionsOfPayment = ({ id, version }: PaymentSnapshot): SnapshotVersion[] => [

@@ -17,6 +17,16 @@ export class InvalidInputError extends DomainError {
 export const unauthenticated = () =>
   new DomainError('unauthenticated', 'Sign in first: send Authorization: Bearer <token>.')
 
+/** What a read answers, or null when it refuses: for a join, where what is not there is nothing. */
+export const orNull = async <T>(read: Promise<T>): Promise<T | null> => {
+  try {
+    return await read
+  } catch (error) {
+    if (error instanceof DomainError) return null
+    throw error
+  }
+}
+
 /** RFC 9457, with `code` as the stable name that programs compare. */
 export type Problem = {
   type: string

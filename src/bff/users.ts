@@ -1,6 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import { type UserSnapshot, closeUser, getUser, registerUser, renameUser, userSnapshot } from '#modules/users'
 import { DomainError } from '#platform/errors'
+import { orNull } from './problems.ts'
 import { registerUserInput, renameUserInput } from './inputs.ts'
 import {
   awaiting,
@@ -82,6 +83,9 @@ export const readUser = (call: Call, id: string): Promise<UserSnapshot> =>
     if (!mayActFor(identity, id)) throw notFound()
     return getUser(call.users, id)
   })
+
+/** The user, or null while its snapshot is not there yet, for a join from something that the caller may see. */
+export const findUser = (call: Call, id: string): Promise<UserSnapshot | null> => orNull(getUser(call.users, id))
 
 export const userRoutes = () =>
   createRouter()

@@ -283,7 +283,7 @@ test('no more calls than allowed are under way at once, and one that hangs does 
       now -= 1
       return outside(key)
     },
-    { parallel: 3 },
+    { parallel: 3, pollMs: 30_000 },
   )
   await eventually(async () => expect(await outcomes()).toEqual(keys))
   hanging.open()
@@ -299,18 +299,27 @@ test('processes share the calls: each is made once', async () => {
   expect(calls.map(({ key }) => key).toSorted()).toEqual(keys)
 })
 
-test('a stop lets the calls that are under way end and records what they came to', async () => {
+/** Ends with the signal, as a call over HTTP does, unless `work` ends before. */
+const untilAborted = async (signal: AbortSignal, work: Promise<CallResult<string>>): Promise<CallResult<string>> => {
+  const aborted = Promise.withResolvers<never>()
+  signal.addEventListener('abort', () => aborted.reject(new Error('aborted')))
+  return Promise.race([work, aborted.promise])
+}
+
+test('a stop lets the calls that are under way end, records what they came to, and begins no other', async () => {
   await intend(intent('a'), intent('b'))
   const slow = door()
   const worker = start(
-    async ({ key }) => {
-      await slow.pass()
-      return outside(key)
-    },
+    ({ key }, signal) =>
+      untilAborted(
+        signal,
+        slow.pass().then(() => outside(key)),
+      ),
     { parallel: 1 },
   )
   await slow.reached
   const stopped = worker.stop()
+  await schema.postgres.run('select pg_sleep($1::float8)', [0.1])
   slow.open()
   await stopped
   expect([await outcomes(), await left(), calls.length]).toEqual([['a'], ['b'], 1])
@@ -318,16 +327,21 @@ test('a stop lets the calls that are under way end and records what they came to
 
 test('a stop aborts a call that does not end, however busy the process is, and another process makes it', async () => {
   await intend(intent('a'))
-  const reached = Promise.withResolvers<void>()
+  const endless = door()
   const worker = start(
-    (_, signal) =>
-      new Promise((_, reject) => {
-        signal.addEventListener('abort', () => reject(new Error('aborted')))
-        reached.resolve()
-      }),
-    { parallel: 1, claimMs: 600_000 },
+    ({ key }, signal) =>
+      untilAborted(
+        signal,
+        endless.pass().then(() => outside(key)),
+      ),
+    {
+      parallel: 1,
+      claimMs: 600_000,
+    },
   )
-  await reached.promise
+  await endless.reached
+  // The worker has seen by now that it has no room left.
+  await schema.postgres.run('select 1')
   const started = performance.now()
   await worker.stop()
   expect(performance.now() - started).toBeLessThan(10_000)

@@ -20,7 +20,7 @@ export type Aggregate<Result> = (results: Result[]) => Result
 
 const columns = sql`id, kind, status, data, total, done, failed, result, version, created_at`
 
-/** Records a job and its tasks, numbered from 0, in the transaction of `tx`. Emit one message a task with it. */
+/** Records a job and its tasks, at least one and numbered from 0, in the transaction of `tx`. Emit one message a task with it. */
 export const startJob = async <Data>(
   tx: Pick<Tx, 'execute'>,
   { id, kind, data, total, at }: { id: string; kind: string; data: Data; total: number; at: Date },

@@ -26,6 +26,10 @@ export type RedisClient = {
   addToLists(entries: { key: string; id: string }[]): Promise<void>
   /** Up to `limit` ids of a list in descending order, below `before`. */
   newestOfList(key: string, before: string | undefined, limit: number): Promise<string[]>
+  /** Which of the ids are in their lists. */
+  inLists(entries: { key: string; id: string }[]): Promise<boolean[]>
+  /** The keys that match a pattern, values or lists, in parts; one that is there all the time comes at least once. */
+  keys(pattern: string, kind: 'values' | 'lists'): AsyncIterable<string[]>
   delete(keys: string[]): Promise<void>
   /** Resolves when the connection stands. @throws UnavailableError after `timeoutMs` */
   connected(timeoutMs: number): Promise<void>
@@ -153,6 +157,22 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     },
     newestOfList: (key, before, limit) =>
       answered(redis.zrange(key, before === undefined ? '+' : `(${before}`, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit)),
+    inLists: async (entries) => {
+      if (entries.length === 0) return []
+      const pipeline = redis.pipeline()
+      for (const { key, id } of entries) pipeline.zscore(key, id)
+      const answers = (await answered(pipeline.exec())) ?? []
+      return entries.map((_, index) => typeof answers[index]?.[1] === 'string')
+    },
+    keys: async function* (pattern, kind) {
+      const type = kind === 'lists' ? 'zset' : 'string'
+      let cursor = '0'
+      do {
+        const [next, keys] = await answered(redis.scan(cursor, 'MATCH', pattern, 'COUNT', 1_000, 'TYPE', type))
+        cursor = next
+        if (keys.length > 0) yield keys
+      } while (cursor !== '0')
+    },
     delete: async (keys) => {
       if (keys.length > 0) await answered(redis.del(keys))
     },

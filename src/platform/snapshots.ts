@@ -1,9 +1,9 @@
-import { isDeepStrictEqual } from 'node:util'
 import { UnavailableError, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
 import { sleep } from './retry.ts'
+import { snapshotDifferences } from './snapshot-differences.ts'
 
 /** One aggregate as the query side answers with it. */
 export type Snapshot = { id: string; version: number }
@@ -46,7 +46,10 @@ export type Snapshots = {
   has(thing: string): boolean
   /** The version that the stored snapshot has; 0 when there is none. Does not ask whether Redis is complete. */
   version(thing: string, id: string): Promise<number>
-  /** One sentence for each snapshot in Redis that is missing or differs from the tables, at most a hundred. */
+  /**
+   * One sentence for each snapshot, flag and place in a list that Redis holds otherwise than the tables say, lacks, or has
+   * beyond them; at most a hundred. While others write, what they change at the same time may be among them.
+   */
   differences(): Promise<string[]>
   /**
    * Fills Redis from the tables, while others read and write; reads go on being answered if Redis was complete. Returns how
@@ -164,27 +167,14 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     return (await redis.setIfGuarded(markerKey, JSON.stringify(marker), rebuildKey, token)) ? count : undefined
   }
 
-  const compare = async (source: SnapshotSource, page: Snapshot[]): Promise<string[]> => {
-    const stored = await redis.get(page.map(({ id }) => snapshotKey(module, source.thing, id)))
-    return page.flatMap((snapshot, index) => {
-      const held = stored[index]
-      if (held === null || held === undefined) return [`${source.thing} ${snapshot.id} is not in Redis`]
-      if (isDeepStrictEqual(JSON.parse(held), snapshot)) return []
-      return [`${source.thing} ${snapshot.id} is ${held} in Redis and ${JSON.stringify(snapshot)} in the tables`]
-    })
-  }
-
   const differences: Snapshots['differences'] = async () => {
-    const found: string[] = []
-    for (const source of sources) {
-      for (let after: string | undefined; found.length < 100;) {
-        const page = await source.page(read, after, pageSize)
-        found.push(...(await compare(source, page)))
-        after = page.at(-1)?.id
-        if (page.length < pageSize || after === undefined) break
-      }
+    const keyOf = (thing: string, id: string) => snapshotKey(module, thing, id)
+    const found = new Set<string>()
+    for await (const difference of snapshotDifferences({ module, redis, read, sources, pageSize, keyOf })) {
+      found.add(difference)
+      if (found.size === 100) break
     }
-    return found.slice(0, 100)
+    return [...found]
   }
 
   const rebuild: Snapshots['rebuild'] = async (progress) => {

@@ -214,6 +214,17 @@ test('a timer whose data does not fit its schema is kept, and the others do not 
   expect(await left()).toEqual(['bad'])
 })
 
+test('two processes that claim at the same moment do not wait for each other, and share what is due', async () => {
+  await set(timer('a', inMs(-3_000)), timer('b', inMs(-2_000)), timer('c', inMs(-1_000)))
+  const claimed = { kinds: [kind], claimMs: 60_000, limit: 2 }
+  const [first, second] = await schema.postgres.transaction(async ({ run }) => [
+    await claimDue(run, claimed),
+    await claimDue(schema.postgres.run, claimed),
+  ])
+  const keys = [first, second].map(({ timers }) => timers.map(({ key }) => key).toSorted())
+  expect(keys).toEqual([['a', 'b'], ['c']])
+})
+
 test('what a process claimed and never finished, since it died, another one fires when the claim is over', async () => {
   await set(timer('a'))
   const claimed = await claimDue(schema.postgres.run, { kinds: [kind], claimMs: 400, limit: 10 })

@@ -27,9 +27,21 @@ export const watched = (postgres: Postgres) => {
   }
   const counting = (transaction: Transaction): Transaction => ({
     ...transaction,
+    // Each Drizzle query begins with a method of `tx`.
+    tx: new Proxy(transaction.tx, {
+      get: (target, name) => {
+        seen.statements += 1
+        const method: unknown = Reflect.get(target, name)
+        return typeof method === 'function' ? method.bind(target) : method
+      },
+    }),
     run: (text, parameters) => {
       seen.statements += 1
       return transaction.run(text, parameters)
+    },
+    finishWith: (statement) => {
+      seen.statements += 1
+      transaction.finishWith(statement)
     },
   })
   return {

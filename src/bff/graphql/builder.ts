@@ -1,5 +1,6 @@
 import SchemaBuilder from '@pothos/core'
 import { GraphQLError } from 'graphql'
+import { dateTime } from '../inputs.ts'
 import type { BffOptions } from '../bff.ts'
 import type { Call } from '../call.ts'
 
@@ -20,9 +21,9 @@ builder.scalarType('DateTime', {
   description: 'An instant, RFC 3339 in UTC',
   serialize: (value) => value,
   parseValue: (value) => {
-    const time = typeof value === 'string' ? new Date(value) : undefined
-    if (!time || Number.isNaN(time.getTime())) throw new GraphQLError('A DateTime is a text like 2026-01-31T12:00:00Z.')
-    return time
+    const { success, data } = dateTime.safeParse(value)
+    if (success) return new Date(data)
+    throw new GraphQLError('A DateTime is a text like 2026-01-31T12:00:00Z.', { extensions: { code: 'invalid-input' } })
   },
 })
 

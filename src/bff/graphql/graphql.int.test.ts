@@ -148,15 +148,4 @@ describe('over GraphQL', () => {
     const answer = await client.graphql(query, {}, { token })
     expect([answer.data, failure(answer)]).toEqual([{ me: { id }, user: null }, ['user', 'user-not-found']])
   })
-
-  test('the schema has the fields of the interface', async () => {
-    const query = '{ __schema { queryType { fields { name } } mutationType { fields { name } } } }'
-    const { data } = await client.graphql(query)
-    const named = z.object({ fields: z.array(z.object({ name: z.string() })) })
-    const { __schema } = z.object({ __schema: z.object({ queryType: named, mutationType: named }) }).parse(data)
-    const names = ({ fields }: z.infer<typeof named>) => fields.map(({ name }) => name)
-    expect(names(__schema.queryType)).toEqual(expect.arrayContaining(['me', 'user']))
-    const commands = ['registerUser', 'createSession', 'renameUser', 'closeUser']
-    expect(names(__schema.mutationType)).toEqual(expect.arrayContaining(commands))
-  })
 })

@@ -8,15 +8,16 @@ import {
   orderSnapshot,
   placeOrder,
 } from '#modules/orders'
-import { getUser } from '#modules/users'
 import { requireCustomer } from '../access.ts'
 import { encodeCursor, parseInput, placeOrderInput } from '../inputs.ts'
 import { actingForOrder, findOrder, readOrder, readOrders, versionsOfOrder } from '../orders.ts'
 import { findPayment } from '../payments.ts'
+import { findUser } from '../users.ts'
 import { builder } from './builder.ts'
 import { parseId, parsePage } from './arguments.ts'
 import { Money } from './money.ts'
 import { mutateOnce } from './once.ts'
+import { shared } from './shared.ts'
 import { Payment } from './payments.ts'
 import { User } from './users.ts'
 
@@ -51,7 +52,7 @@ export const Order = builder.objectRef<OrderSnapshot>('Order').implement({
     paymentId: t.exposeID('paymentId', { nullable: true }),
     version: t.exposeInt('version'),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
-    user: t.field({ type: User, nullable: true, resolve: ({ userId }, _, { call }) => getUser(call.users, userId) }),
+    user: t.field({ type: User, nullable: true, resolve: ({ userId }, _, { call }) => findUser(call, userId) }),
     payment: t.field({
       type: Payment,
       nullable: true,
@@ -121,7 +122,10 @@ builder.objectField(User, 'orders', (t) =>
   t.field({
     type: OrderConnection,
     args: { first: t.arg.int(), after: t.arg.string() },
-    resolve: ({ id }, page, { call }) => listOrders(call.orders, { userId: id, ...parsePage(page) }),
+    resolve: ({ id }, given, { call }) => {
+      const page = { userId: id, ...parsePage(given) }
+      return shared(call, `orders ${JSON.stringify(page)}`, () => listOrders(call.orders, page))
+    },
   }),
 )
 

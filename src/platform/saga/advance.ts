@@ -126,20 +126,26 @@ const persist = async <Source extends string, Data extends object>(
 ): Promise<void> => {
   const moved = tasks.filter(({ heard }) => heard.length > 0)
   if (moved.length === 0) return
-  for (const task of moved) task.saga = { ...task.saga, version: task.saga.version + 1, updatedAt: now }
-  transaction.finishWith(save(moved))
-  const set: NewTimer[] = []
-  const cancelled: string[] = []
+  const set = new Map<string, NewTimer>()
+  const cancelled = new Set<string>()
   for (const task of moved) {
-    const [old, next] = [before.get(task)?.state.timer, task.saga.state.timer]
+    task.saga = { ...task.saga, version: task.saga.version + 1, updatedAt: now }
     task.emit(changed(task.saga))
+    const [old, next] = [before.get(task)?.state.timer, task.saga.state.timer]
     if (old === next) continue
-    if (next) set.push(timerOf(task.saga.id, next, task.trace))
     // The one that fired just now ends with its own transaction.
-    if (old && task.heard[0]?.type !== 'timeout') cancelled.push(timerOf(task.saga.id, old, task.trace).key)
+    if (old && task.heard[0]?.type !== 'timeout') cancelled.add(timerOf(task.saga.id, old, task.trace).key)
+    if (next) {
+      const timer = timerOf(task.saga.id, next, task.trace)
+      set.set(timer.key, timer)
+      // A rest has the key of the wait that it follows, and replaces it.
+      cancelled.delete(timer.key)
+    }
   }
+  // One packet. It does not wait for the commit: the same transaction may hear of these sagas again.
   await Promise.all([
-    setTimers(transaction.tx, set),
-    cancelTimers(transaction.tx, `saga:${definition.name}`, cancelled),
+    save(transaction.run, moved),
+    setTimers(transaction.tx, [...set.values()]),
+    cancelTimers(transaction.tx, `saga:${definition.name}`, [...cancelled]),
   ])
 }

@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Finish, Run, SqlRow, Tx } from '../postgres.ts'
+import type { Run, SqlRow, Tx } from '../postgres.ts'
 import type { Input, SagaState, SagaStatus } from './definition.ts'
 
 /** A saga as its row holds it. `version` counts its transactions. */
@@ -88,26 +88,22 @@ const saveMoved = `with moved as (
   )
   insert into saga_history (saga_id, version, at, status, heard) select id, version, updated_at, status, heard from moved`
 
-/** The statement that saves the sagas and their history, to travel with the commit. */
-export const save = (moved: { saga: StoredSaga; heard: Input[] }[]): Finish => ({
-  text: saveMoved,
-  parameters: [
-    JSON.stringify(
-      moved.map(({ saga, heard }) => ({
-        id: saga.id,
-        name: saga.name,
-        reply_key: saga.replyKey,
-        status: saga.state.status,
-        state: saga.state,
-        version: saga.version,
-        correlation_id: saga.correlationId,
-        created_at: saga.createdAt.toISOString(),
-        updated_at: saga.updatedAt.toISOString(),
-        heard,
-      })),
-    ),
-  ],
-})
+/** Saves the sagas and their history, in one statement. */
+export const save = async (run: Run, moved: { saga: StoredSaga; heard: Input[] }[]): Promise<void> => {
+  const rows = moved.map(({ saga, heard }) => ({
+    id: saga.id,
+    name: saga.name,
+    reply_key: saga.replyKey,
+    status: saga.state.status,
+    state: saga.state,
+    version: saga.version,
+    correlation_id: saga.correlationId,
+    created_at: saga.createdAt.toISOString(),
+    updated_at: saga.updatedAt.toISOString(),
+    heard,
+  }))
+  await run(saveMoved, [JSON.stringify(rows)])
+}
 
 const toStored = (row: SqlRow): StoredSaga => ({
   id: String(row['id']),

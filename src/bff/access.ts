@@ -3,7 +3,6 @@ import { DomainError } from '#platform/errors'
 import type { Call, Env } from './call.ts'
 import type { Identity } from './identity.ts'
 import { bearer } from './openapi.ts'
-import { unauthenticated } from './problems.ts'
 
 /** Whether the identity may see and change what belongs to the user: the user itself, or an operator. */
 export const mayActFor = (identity: Identity, userId: string): boolean =>
@@ -33,16 +32,16 @@ export const requireCustomer = async (call: Call): Promise<Identity> => {
   return identity
 }
 
-/** Looks at the token before the request is validated: who may not ask at all is told that first. */
-const admit = (refuse?: (identity: Identity) => void) =>
-  createMiddleware<Env>(async (c, next) => {
-    const identity = await c.get('call').identify()
-    if (!identity) throw unauthenticated()
-    refuse?.(identity)
+type Admitted = { Variables: Env['Variables'] & { identity: Identity } }
+
+/** Comes before the request is validated: who may not ask at all is told that first. */
+const admit = (identify: (call: Call) => Promise<Identity>) =>
+  createMiddleware<Admitted>(async (c, next) => {
+    c.set('identity', await identify(c.get('call')))
     await next()
   })
 
-/** What the description of a route says of who may use it. */
-export const forSignedIn = { security: bearer, middleware: admit() }
-export const forCustomers = { security: bearer, middleware: admit(refuseOperator) }
-export const forOperators = { security: bearer, middleware: admit(refuseCustomer) }
+/** What the description of a route says of who may use it; its handler finds them as `identity`. */
+export const forSignedIn = { security: bearer, middleware: admit((call) => call.signedIn()) }
+export const forCustomers = { security: bearer, middleware: admit(requireCustomer) }
+export const forOperators = { security: bearer, middleware: admit(requireOperator) }

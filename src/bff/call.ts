@@ -76,7 +76,7 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
     identify,
     query: async (run) => {
       const identity = await named()
-      const [alive, result] = await Promise.allSettled([requireAlive(identity), run(identity)])
+      const [alive, result] = await Promise.allSettled([requireAlive(identity), (async () => run(identity))()])
       if (alive.status === 'rejected') throw alive.reason
       if (result.status === 'rejected') throw result.reason
       return result.value

@@ -3,7 +3,7 @@ import { type CheckoutSnapshot, checkoutNotFound, checkoutSnapshot, getCheckout,
 import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { forCustomers, mayActFor, requireCustomer } from './access.ts'
+import { forCustomers, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
 import { placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
@@ -77,8 +77,7 @@ export const checkoutRoutes = ({ modules }: BffOptions) => {
   const module = modules.orders
   return createRouter()
     .openapi(start, async (c) => {
-      const call = c.get('call')
-      const identity = await requireCustomer(call)
+      const { call, identity } = c.var
       const input = { userId: identity.userId, ...c.req.valid('json') }
       const run = (keep?: Keep) => startCheckout(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never

@@ -4,7 +4,7 @@ import { UndecodableError } from '#platform/messaging/cloud-event'
 import type { DeadLetter } from '#platform/messaging/dead-letter'
 import type { Keep } from '#platform/messaging/outbox'
 import type { BffOptions } from './bff.ts'
-import { forOperators, requireOperator } from './access.ts'
+import { forOperators } from './access.ts'
 import { once } from './once.ts'
 import { changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
 
@@ -74,7 +74,6 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
     throw new DomainError('not-found', `There is no dead letter ${id}.`)
   }
   const router = createRouter().openapi(list, async (c) => {
-    await requireOperator(c.get('call'))
     const lists = await Promise.all(
       hosted.map(async ({ name, deadLetters }) =>
         (await deadLetters.list()).map((item) => ({ module: name, ...item })),
@@ -84,8 +83,7 @@ export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
   })
   for (const verb of ['redrive', 'skip'] as const) {
     router.openapi(resolve(verb, resolutions[verb]), async (c) => {
-      const call = c.get('call')
-      const identity = await requireOperator(call)
+      const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }
       const module = await ownerOf(input.id)
       const run = (keep?: Keep) =>

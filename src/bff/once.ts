@@ -5,7 +5,7 @@ import { type IdempotencyKey, type StoredAnswer, idempotencyConstraint, keepAnsw
 import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
 import type { SnapshotVersion } from '#platform/snapshots'
-import type { Call, Env } from './call.ts'
+import type { Call } from './call.ts'
 import { encodeConsistency } from './consistency.ts'
 import type { Identity } from './identity.ts'
 import { toFailure } from './problems.ts'
@@ -53,7 +53,7 @@ export const answerOnce = async <Result>(key: IdempotencyKey, command: Command<R
 
 /** Answers a command over HTTP, once for each `Idempotency-Key`. @throws DomainError `idempotency-key-reused` */
 export const once = async <Result>(
-  c: HonoContext<Env>,
+  c: HonoContext,
   { call, identity, input, ...command }: Omit<Asked, 'route'> & Command<Result>,
 ): Promise<Response> => {
   const key = keyOf({ call, identity, input, route: `${c.req.method} ${c.req.routePath}` })
@@ -79,7 +79,7 @@ const keepRefusal = async (module: Command<unknown>['module'], key: IdempotencyK
   })
 }
 
-const give = (c: HonoContext<Env>, { status, body, location, consistency }: StoredAnswer): Response => {
+const give = (c: HonoContext, { status, body, location, consistency }: StoredAnswer): Response => {
   if (location !== null) c.header('Location', location)
   if (status < 400) c.header('Consistency-Token', consistency)
   const type = status < 400 ? 'application/json' : 'application/problem+json'

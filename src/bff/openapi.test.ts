@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { z } from 'zod'
 import { createFaces } from '../test/faces.ts'
 import { openapiDocument, unfit } from '../test/openapi.ts'
 
@@ -91,6 +92,55 @@ describe('the document', () => {
     ]
     expect(taking('Consistency-Token').toSorted()).toEqual(things.map((thing) => `GET /${thing}`).toSorted())
   })
+
+  const fields: Record<string, string> = {
+    User: 'id name email status version createdAt',
+    Session: 'token expiresAt userId',
+    Product: 'sku name price stock',
+    Order: 'id userId status reason lines total paymentId version createdAt',
+    OrderPage: 'items nextCursor',
+    Checkout: 'id userId status orderId paymentId error steps',
+    Payment: 'id orderId userId status amount version createdAt',
+    Settlement: 'id status from to tasks totals',
+  }
+  for (const [name, expected] of Object.entries(fields)) {
+    test(`has a body ${name} with the fields of the interface, each of them always there`, () => {
+      const body = z
+        .object({ properties: z.record(z.string(), z.unknown()), required: z.array(z.string()) })
+        .parse(document.components.schemas[name])
+      expect(Object.keys(body.properties).toSorted()).toEqual(expected.split(' ').toSorted())
+      expect(body.required.toSorted()).toEqual(expected.split(' ').toSorted())
+    })
+  }
+
+  const statuses: [schema: string, path: string[], values: string[]][] = [
+    ['User', ['properties', 'status', 'enum'], ['active', 'closed']],
+    ['Order', ['properties', 'status', 'enum'], ['pending', 'confirmed', 'cancelled']],
+    ['Payment', ['properties', 'status', 'enum'], ['pending', 'captured', 'declined', 'refunded']],
+    ['Settlement', ['properties', 'status', 'enum'], ['running', 'completed', 'failed']],
+    [
+      'Checkout',
+      ['properties', 'status', 'enum'],
+      ['running', 'completed', 'compensating', 'compensated', 'needs-operator'],
+    ],
+    [
+      'Checkout',
+      ['properties', 'steps', 'items', 'properties', 'name', 'enum'],
+      ['reserve-stock', 'create-order', 'charge-payment', 'confirm-order'],
+    ],
+    [
+      'Checkout',
+      ['properties', 'steps', 'items', 'properties', 'status', 'enum'],
+      ['pending', 'running', 'done', 'failed', 'compensated'],
+    ],
+  ]
+  for (const [name, path, values] of statuses) {
+    test(`has the values of the interface at ${name}.${path.join('.')}`, () => {
+      let at: unknown = document.components.schemas[name]
+      for (const part of path) at = z.record(z.string(), z.unknown()).parse(at)[part]
+      expect(at).toEqual(values)
+    })
+  }
 
   test('names its own schemas only', () => {
     const references = [...JSON.stringify(read).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)]

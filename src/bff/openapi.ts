@@ -2,7 +2,7 @@ import { OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { invalidInput } from './inputs.ts'
 import { toFailure } from './problems.ts'
-import { type Env, consistencyOf } from './call.ts'
+import { type Call, type Env, consistencyOf } from './call.ts'
 
 export const problemSchema = z
   .object({
@@ -108,4 +108,4 @@ export const answerProblem = (c: Context, error: unknown): Response => {
 }
 
 /** Adds the Consistency-Token of what the request's commands changed. */
-export const withConsistency = (c: Context<Env>): void => c.header('Consistency-Token', consistencyOf(c.get('call')))
+export const withConsistency = (c: Context, call: Call): void => c.header('Consistency-Token', consistencyOf(call))

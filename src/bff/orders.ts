@@ -12,7 +12,7 @@ import { DomainError } from '#platform/errors'
 import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { forCustomers, forSignedIn, mayActFor, requireCustomer } from './access.ts'
+import { forCustomers, forSignedIn, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
 import type { Identity } from './identity.ts'
 import { orNull } from './problems.ts'
@@ -111,14 +111,11 @@ export const readOrders = (
     listOrders(call.orders, { userId: role === 'operator' ? undefined : userId, before, limit }),
   )
 
-/** The identity that may change the order. @throws DomainError `unauthenticated`, `order-not-found` */
-export const actingForOrder = async (call: Call, id: string): Promise<Identity> => {
-  const identity = await call.signedIn()
-  if (identity.role !== 'operator') {
-    const found = await getOrder(call.orders, id)
-    if (!mayActFor(identity, found.userId)) throw notFound()
-  }
-  return identity
+/** @throws DomainError `order-not-found` when the identity may not change it */
+export const refuseForeignOrder = async (call: Call, identity: Identity, id: string): Promise<void> => {
+  if (identity.role === 'operator') return
+  const { userId } = await getOrder(call.orders, id)
+  if (!mayActFor(identity, userId)) throw notFound()
 }
 
 /** What a command on an order changed, for the Consistency-Token. */
@@ -137,8 +134,7 @@ export const orderRoutes = ({ modules }: BffOptions) => {
   const module = modules.orders
   return createRouter()
     .openapi(placing, async (c) => {
-      const call = c.get('call')
-      const identity = await requireCustomer(call)
+      const { call, identity } = c.var
       const input = { userId: identity.userId, ...c.req.valid('json') }
       const run = (keep?: Keep) => placeOrder(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never
@@ -151,9 +147,9 @@ export const orderRoutes = ({ modules }: BffOptions) => {
       return c.json({ items, nextCursor: more && last ? encodeCursor(last.id) : null }, 200)
     })
     .openapi(cancelling, async (c) => {
-      const call = c.get('call')
+      const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }
-      const identity = await actingForOrder(call, input.id)
+      await refuseForeignOrder(call, identity, input.id)
       const run = (keep?: Keep) => cancelOrder(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never
     })

@@ -4,7 +4,7 @@ import { DomainError } from '#platform/errors'
 import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { forOperators, mayActFor, requireOperator } from './access.ts'
+import { forOperators, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
 import { type Answer, once } from './once.ts'
 import { orNull } from './problems.ts'
@@ -68,8 +68,7 @@ export const paymentRoutes = ({ modules }: BffOptions) => {
   return createRouter()
     .openapi(read, async (c) => c.json(await readPayment(c.get('call'), c.req.valid('param').id), 200))
     .openapi(refunding, async (c) => {
-      const call = c.get('call')
-      const identity = await requireOperator(call)
+      const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }
       const run = (keep?: Keep) => refundPayment(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never

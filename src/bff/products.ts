@@ -3,7 +3,7 @@ import { type ProductSnapshot, changeStock, listProducts, productSnapshot, putPr
 import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { forOperators, requireOperator } from './access.ts'
+import { forOperators } from './access.ts'
 import { changeStockInput, putProductInput, skuParameter } from './inputs.ts'
 import { type Answer, once } from './once.ts'
 import { awaiting, changed, createRouter, jsonBody, problems, repeatable, withConsistency } from './openapi.ts'
@@ -67,15 +67,13 @@ export const productRoutes = ({ modules }: BffOptions) => {
     .openapi(list, async (c) => c.json({ items: (await listProducts(c.get('call').orders)).map(toProduct) }, 200))
     .openapi(put, async (c) => {
       const call = c.get('call')
-      await requireOperator(call)
       const product = await putProduct(call.orders, { sku: c.req.valid('param').sku, ...c.req.valid('json') })
       call.changed.push(...versionsOfProduct(product))
-      withConsistency(c)
+      withConsistency(c, call)
       return c.json(toProduct(product), 200)
     })
     .openapi(stock, async (c) => {
-      const call = c.get('call')
-      const identity = await requireOperator(call)
+      const { call, identity } = c.var
       const input = { sku: c.req.valid('param').sku, ...c.req.valid('json') }
       const run = (keep?: Keep) => changeStock(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never

@@ -3,7 +3,7 @@ import { DomainError } from '#platform/errors'
 import type { Keep } from '#platform/messaging/outbox'
 import type { SagaSummary } from '#platform/saga/operator'
 import type { BffOptions } from './bff.ts'
-import { forOperators, requireOperator } from './access.ts'
+import { forOperators } from './access.ts'
 import { once } from './once.ts'
 import { changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
 
@@ -74,7 +74,6 @@ export const sagaRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
     throw new DomainError('not-found', `There is no saga ${id}.`)
   }
   const router = createRouter().openapi(list, async (c) => {
-    await requireOperator(c.get('call'))
     const lists = await Promise.all(
       hosted.map(async ({ name, sagas }) => (await sagas.list()).map((item) => ({ module: name, ...item }))),
     )
@@ -82,8 +81,7 @@ export const sagaRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
   })
   for (const verb of ['retry', 'skip', 'compensate'] as const) {
     router.openapi(operation(verb, operations[verb]), async (c) => {
-      const call = c.get('call')
-      const identity = await requireOperator(call)
+      const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }
       const module = await ownerOf(input.id)
       const asked = { ...input, operation: verb, by: identity.userId }

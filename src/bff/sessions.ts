@@ -2,7 +2,8 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { signIn, signOut } from '#modules/users'
 import type { BffOptions } from './bff.ts'
 import { createSessionInput } from './inputs.ts'
-import { bearer, changed, commandHeaders, createRouter, jsonBody, problems, withConsistency } from './openapi.ts'
+import { forSignedIn } from './access.ts'
+import { changed, commandHeaders, createRouter, jsonBody, problems, withConsistency } from './openapi.ts'
 import type { Call } from './call.ts'
 import { noteUser } from './users.ts'
 
@@ -26,7 +27,7 @@ const end = createRoute({
   path: '/sessions/current',
   tags,
   summary: 'Sign out: the token is dead',
-  security: bearer,
+  ...forSignedIn,
   responses: { 204: { description: 'Signed out', headers: commandHeaders }, ...problems(401) },
 })
 
@@ -45,16 +46,17 @@ export const createSession = async (
 export const sessionRoutes = (options: BffOptions) =>
   createRouter()
     .openapi(create, async (c) => {
-      const created = await createSession(options, c.get('call'), c.req.valid('json'))
-      withConsistency(c)
+      const call = c.get('call')
+      const created = await createSession(options, call, c.req.valid('json'))
+      withConsistency(c, call)
       return c.json(created, 201)
     })
     .openapi(end, async (c) => {
-      const call = c.get('call')
-      const { tokenId, userId, expiresAt } = await call.signedIn()
+      const { call, identity } = c.var
+      const { tokenId, userId, expiresAt } = identity
       await signOut(call.users, { tokenId, userId, expiresAt })
       // The user is as it was: any version will do for a later read.
       noteUser(call, { id: userId, version: 0 })
-      withConsistency(c)
+      withConsistency(c, call)
       return c.body(null, 204)
     })

@@ -3,11 +3,11 @@ import { type SettlementSnapshot, getSettlement, settlementSnapshot, startSettle
 import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
-import { forOperators, refuseCustomer, requireOperator } from './access.ts'
+import { forOperators, refuseCustomer } from './access.ts'
 import type { Call } from './call.ts'
 import { settlementInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { awaiting, createRouter, created, idParameter, jsonBody, problems, repeatable } from './openapi.ts'
+import { awaiting, bearer, createRouter, created, idParameter, jsonBody, problems, repeatable } from './openapi.ts'
 
 const settlement = settlementSnapshot.omit({ version: true }).openapi('Settlement')
 
@@ -32,7 +32,7 @@ const read = createRoute({
   path: '/settlements/{id}',
   tags,
   summary: 'Read a settlement and its progress',
-  ...forOperators,
+  security: bearer,
   ...awaiting,
   request: { params: idParameter },
   responses: {
@@ -74,8 +74,7 @@ export const settlementRoutes = ({ modules }: BffOptions) => {
   const module = modules.payments
   return createRouter()
     .openapi(start, async (c) => {
-      const call = c.get('call')
-      const identity = await requireOperator(call)
+      const { call, identity } = c.var
       const { from, to } = c.req.valid('json')
       const input = { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
       const run = (keep?: Keep) => startSettlement(module.context(call.trace, keep), input)

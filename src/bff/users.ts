@@ -16,6 +16,7 @@ import {
 } from './openapi.ts'
 import { forSignedIn, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
+import type { Identity } from './identity.ts'
 
 // Made here, since only schemas that are made after the import of zod-openapi can be named for the document.
 const user = z.object(userSnapshot.shape).openapi('User')
@@ -62,7 +63,7 @@ const closing = createRoute({
   path: '/users/{id}',
   tags,
   summary: 'Close an account; its name and email are removed',
-  security: bearer,
+  ...forSignedIn,
   request: { params: idParameter },
   responses: { 202: changed('Closed; other modules follow', user), ...problems(400, 401, 404, 409) },
 })
@@ -71,16 +72,15 @@ const closing = createRoute({
 export const noteUser = (call: Call, { id, version }: Pick<UserSnapshot, 'id' | 'version'>): void =>
   void call.changed.push({ module: 'users', thing: 'user', id, version })
 
-/** The identity that may change the user. @throws DomainError `unauthenticated`, `user-not-found` for somebody else's id */
-export const actingFor = async (call: Call, userId: string) => {
-  const identity = await call.signedIn()
-  if (!mayActFor(identity, userId)) throw notFound()
+/** @throws DomainError `user-not-found` when the identity may neither see nor change the user */
+export const refuseForeignUser = (identity: Identity, id: string): void => {
+  if (!mayActFor(identity, id)) throw notFound()
 }
 
 /** Reads a user as somebody who may see it. @throws DomainError `unauthenticated`, `user-not-found` */
 export const readUser = (call: Call, id: string): Promise<UserSnapshot> =>
   call.query(async (identity) => {
-    if (!mayActFor(identity, id)) throw notFound()
+    refuseForeignUser(identity, id)
     return getUser(call.users, id)
   })
 
@@ -93,25 +93,25 @@ export const userRoutes = () =>
       const call = c.get('call')
       const registered = await registerUser(call.users, c.req.valid('json'))
       noteUser(call, registered)
-      withConsistency(c)
+      withConsistency(c, call)
       return c.json(registered, 201, { Location: `/users/${registered.id}` })
     })
     .openapi(read, async (c) => c.json(await readUser(c.get('call'), c.req.valid('param').id), 200))
     .openapi(renaming, async (c) => {
-      const call = c.get('call')
+      const { call, identity } = c.var
       const { id } = c.req.valid('param')
-      await actingFor(call, id)
+      refuseForeignUser(identity, id)
       const renamed = await renameUser(call.users, { id, name: c.req.valid('json').name })
       noteUser(call, renamed)
-      withConsistency(c)
+      withConsistency(c, call)
       return c.json(renamed, 200)
     })
     .openapi(closing, async (c) => {
-      const call = c.get('call')
+      const { call, identity } = c.var
       const { id } = c.req.valid('param')
-      await actingFor(call, id)
+      refuseForeignUser(identity, id)
       const closed = await closeUser(call.users, { id })
       noteUser(call, closed)
-      withConsistency(c)
+      withConsistency(c, call)
       return c.json(closed, 202)
     })

@@ -119,6 +119,7 @@ export const openShop = async (url: string, environment: Environment) => {
     post,
     cancel: (id: string, token = operator) => client.send('POST', `/orders/${id}/cancellation`, { token }),
     refund: (paymentId: string, token = operator) => client.send('POST', `/payments/${paymentId}/refund`, { token }),
+    readCheckout: (id: string): Promise<Checkout> => read(checkout, `/checkouts/${id}`),
     eventuallyOrder: (id: string, expected: Partial<OrderSnapshot>): Promise<OrderSnapshot> =>
       until(() => read(orderSnapshot, `/orders/${id}`), expected),
     eventuallyPayment: (id: string, expected: Partial<PaymentSnapshot>): Promise<PaymentSnapshot> =>

@@ -10,7 +10,7 @@ import {
 } from '#modules/orders'
 import { requireCustomer } from '../access.ts'
 import { encodeCursor, parseInput, placeOrderInput } from '../inputs.ts'
-import { actingForOrder, findOrder, readOrder, readOrders, versionsOfOrder } from '../orders.ts'
+import { findOrder, readOrder, readOrders, refuseForeignOrder, versionsOfOrder } from '../orders.ts'
 import { findPayment } from '../payments.ts'
 import { findUser } from '../users.ts'
 import { builder } from './builder.ts'
@@ -156,7 +156,8 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id({ required: true }) },
     resolve: async (_, given, { call, options: { modules } }, info) => {
       const id = parseId(given.id)
-      const identity = await actingForOrder(call, id)
+      const identity = await call.signedIn()
+      await refuseForeignOrder(call, identity, id)
       return mutateOnce(
         { call, info, identity, input: { id } },
         {

@@ -1,7 +1,7 @@
 import { type UserSnapshot, closeUser, getUser, registerUser, renameUser } from '#modules/users'
 import { createSessionInput, parseInput, registerUserInput, renameUserInput } from '../inputs.ts'
 import { type Session, createSession } from '../sessions.ts'
-import { actingFor, noteUser, readUser } from '../users.ts'
+import { noteUser, readUser, refuseForeignUser } from '../users.ts'
 import { parseId } from './arguments.ts'
 import { builder } from './builder.ts'
 
@@ -76,7 +76,7 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id({ required: true }), name: t.arg.string({ required: true }) },
     resolve: async (_, { id, name }, { call }) => {
       const input = { id: parseId(id), ...parseInput(renameUserInput, { name }) }
-      await actingFor(call, input.id)
+      refuseForeignUser(await call.signedIn(), input.id)
       const user = await renameUser(call.users, input)
       noteUser(call, user)
       return user
@@ -87,7 +87,7 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id({ required: true }) },
     resolve: async (_, { id }, { call }) => {
       const input = { id: parseId(id) }
-      await actingFor(call, input.id)
+      refuseForeignUser(await call.signedIn(), input.id)
       const user = await closeUser(call.users, input)
       noteUser(call, user)
       return user

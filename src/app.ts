@@ -6,6 +6,7 @@ import { payments } from '#modules/payments'
 import { users } from '#modules/users'
 import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
+import { createHints } from '#platform/hints'
 import type { Log } from '#platform/log'
 import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
@@ -55,7 +56,13 @@ export const createApp = (config: Config, log: Log) => {
     log,
     timeoutMs: 5_000,
   })
-  const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS }
+  const hints = createHints(redis)
+  const retention = {
+    inboxMs: config.INBOX_RETENTION_MS,
+    answersMs: config.ANSWER_RETENTION_MS,
+    endedMs: config.ENDED_RETENTION_MS,
+  }
+  const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS, retention, hints }
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
     users: hostModule({ definition: users, postgres: databases.users, ...shared }),

@@ -53,6 +53,10 @@ const signsInWhole = (settings: { [Name in keyof typeof broker]?: unknown }, con
   }
 }
 
+const dayMs = 24 * 3_600_000
+
+const milliseconds = (usual: number) => z.coerce.number().int().min(1_000).default(usual)
+
 const serving = z
   .object({
     ...broker,
@@ -66,6 +70,9 @@ const serving = z
     RELAY_LEASE_MS: z.coerce.number().int().min(500).default(5_000),
     REDIS_URL: url('redis:', 'rediss:'),
     PAYMENT_PROVIDER_URL: url('http:', 'https:'),
+    INBOX_RETENTION_MS: milliseconds(8 * dayMs),
+    ANSWER_RETENTION_MS: milliseconds(2 * dayMs),
+    ENDED_RETENTION_MS: milliseconds(30 * dayMs),
     FLOW_DEADLINE_MS: z.coerce.number().int().min(1_000).default(60_000),
     JWT_KEYS: jwtKeys,
     TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),

@@ -1,6 +1,7 @@
 import { type CallDefinition, createCalls } from './calls.ts'
 import { type IdempotencyKey, type StoredAnswer, findAnswer, keepAnswer } from './idempotency.ts'
 import type { Log } from './log.ts'
+import type { Hints } from './hints.ts'
 import { checkIsolation } from './isolation.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
@@ -11,6 +12,7 @@ import { type Relay, createRelay } from './messaging/relay.ts'
 import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
+import { type Pruning, type Retention, createPruner, prunings } from './retention.ts'
 import { sleep } from './retry.ts'
 import { type Sagas, createSagas } from './saga/operator.ts'
 import type { Saga } from './saga/saga.ts'
@@ -29,6 +31,8 @@ export type ModuleDefinition<Name extends string> = {
   timers?: TimerDefinition<Name>[]
   /** What the module asks of the outside. */
   calls?: CallDefinition<Name>[]
+  /** What of the module's own tables is deleted by age. */
+  prunings?: Pruning[]
   /** What the module orchestrates. */
   sagas?: Saga<Name, object>[]
 }
@@ -81,9 +85,16 @@ export type HostOptions<Name extends string> = {
   owner: string
   now?: () => Date
   relayLeaseMs?: number
+  retention?: Retention
+  /** Tells the other processes of a commit, and hears of theirs. */
+  hints?: Hints
 }
 
 const newId = () => Bun.randomUUIDv7()
+
+const dayMs = 24 * 3_600_000
+
+const defaultRetention: Retention = { inboxMs: 8 * dayMs, answersMs: 2 * dayMs, endedMs: 30 * dayMs }
 
 /** How long a stop waits for the outbox to be relayed; what is left then is relayed by the next process. */
 const drainMs = 3_000
@@ -94,6 +105,7 @@ const silentMs = 30_000
 /** Ties a module's definition to its database, the broker and Redis. */
 export const hostModule = <Name extends string>(options: HostOptions<Name>): HostedModule<Name> => {
   const { definition, postgres, broker, redis, log, owner, now = () => new Date(), relayLeaseMs } = options
+  const { retention = defaultRetention, hints } = options
   const { name } = definition
   const producer = broker.producer()
   const relay: Relay = createRelay({
@@ -109,7 +121,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     if (definition.calls?.length) calls.wake()
     return result
   }
-  const parts = { postgres: { ...postgres, transaction }, log, committed: () => relay.wake() }
+  const committed = () => {
+    relay.wake()
+    // Another process may hold the shards of what was committed here.
+    if (!relay.holdsAll()) hints?.send(name)
+  }
+  const parts = { postgres: { ...postgres, transaction }, log, committed }
   const outbox = createOutbox({ source: name, newId, now, ...parts })
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
   const consumers: Consumer<Name>[] = definition
@@ -125,6 +142,17 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     outbox,
     ...parts,
   })
+  const pruner = createPruner({
+    run: postgres.run,
+    log,
+    prunings: [
+      ...prunings(
+        retention,
+        consumers.map((consumer) => consumer.name),
+      ),
+      ...(definition.prunings ?? []),
+    ],
+  })
   const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0
 
@@ -134,7 +162,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
-    deadLetters: createDeadLetters({ postgres, consumers, committed: relay.wake }),
+    deadLetters: createDeadLetters({ postgres, consumers, committed, dedupeMs: retention.inboxMs }),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,
@@ -159,10 +187,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
       snapshots.watch()
       timers.start()
       calls.start()
+      pruner.start()
+      hints?.receive(name, relay.wake)
       await Promise.all(consumers.map((consumer) => consumer.start()))
     },
     stop: async () => {
-      await Promise.all([...consumers, timers, calls].map((worker) => worker.stop()))
+      await Promise.all([...consumers, timers, calls, pruner].map((worker) => worker.stop()))
       await Promise.race([relay.drained(), sleep(drainMs)])
       await Promise.all([relay.stop(), snapshots.stop()])
       await producer.close()

@@ -31,6 +31,10 @@ export type RedisClient = {
   /** The keys that match a pattern, values or lists, in parts; one that is there all the time comes at least once. */
   keys(pattern: string, kind: 'values' | 'lists'): AsyncIterable<string[]>
   delete(keys: string[]): Promise<void>
+  /** Says a word to whoever listens to the channel now. */
+  publish(channel: string, word: string): Promise<void>
+  /** Listens to a channel, from when its own connection stands; what is said while it does not is not heard. */
+  subscribe(channel: string, heard: (word: string) => void): void
   /** Resolves when the connection stands. @throws UnavailableError after `timeoutMs` */
   connected(timeoutMs: number): Promise<void>
   /** The server as this connection found it, read anew with each connection; undefined while not connected. */
@@ -100,6 +104,8 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     },
   }) as Scripted
   let server: RedisServer | undefined
+  let receiver: Redis | undefined
+  const heardBy = new Map<string, (word: string) => void>()
   let reported = ''
 
   const stands = () => server !== undefined
@@ -185,8 +191,33 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     },
     server: () => server,
     inspect: async () => (server = await inspect()),
-    close: () => redis.disconnect(),
+    publish: async (channel, word) => {
+      await answered(redis.publish(channel, word))
+    },
+    subscribe: (channel, heard) => {
+      heardBy.set(channel, heard)
+      // Not with a socketTimeout: a channel may be silent for long.
+      receiver ??= openReceiver(url, name, heardBy)
+      receiver.subscribe(channel).catch(() => undefined)
+    },
+    close: () => {
+      redis.disconnect()
+      receiver?.disconnect()
+    },
   }
+}
+
+const openReceiver = (url: string, name: string, heardBy: Map<string, (word: string) => void>): Redis => {
+  const receiver = new Redis(url, {
+    connectionName: `${name}-hints`,
+    connectTimeout: 2_000,
+    maxRetriesPerRequest: null,
+    retryStrategy: (times) => Math.min(100 * times, 1_000),
+  })
+  // The other connection reports that Redis is away.
+  receiver.on('error', () => undefined)
+  receiver.on('message', (channel, word) => heardBy.get(channel)?.(word))
+  return receiver
 }
 
 /** Replies that say that the server cannot do it now; any other refusal is a fault of ours. */

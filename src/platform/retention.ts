@@ -60,7 +60,11 @@ export const prunings = ({ inboxMs, answersMs, endedMs }: Retention, consumers: 
         ) returning 1
       ) select count(*)::integer as gone, null::text as last from gone`,
   },
-  { name: 'sagas', ageMs: endedMs, text: byId('sagas', `status in ('completed', 'compensated') and updated_at < $1::timestamptz`) },
+  {
+    name: 'sagas',
+    ageMs: endedMs,
+    text: byId('sagas', `status in ('completed', 'compensated') and updated_at < $1::timestamptz`),
+  },
   { name: 'jobs', ageMs: endedMs, text: byId('jobs', `status <> 'running' and created_at < $1::timestamptz`) },
   {
     name: 'dead letters',

@@ -6,6 +6,7 @@ import { backoffMs, sleep } from '../retry.ts'
 import { toHeaders } from './cloud-event.ts'
 import type { OutgoingRecord, Producer } from './kafka.ts'
 import { createFloor, multirange } from './relay-floor.ts'
+import { relayShards } from './outbox.ts'
 import { type Leases, claimLeases, releaseLeases } from './relay-lease.ts'
 
 export type RelayOptions = {
@@ -22,6 +23,8 @@ export type Relay = {
   start(): void
   /** Says that a commit left messages in the outbox; costs no I/O. */
   wake(): void
+  /** Whether this process relays every shard, as far as it knows. */
+  holdsAll(): boolean
   /** Resolves when the outbox shards of this process hold nothing more. */
   drained(): Promise<void>
   /** Sends what is in hand, gives the leases up, and ends. */
@@ -195,6 +198,7 @@ export const createRelay = (options: RelayOptions): Relay => {
       running ??= loop()
     },
     wake,
+    holdsAll: () => leases.epochs.size === relayShards,
     drained: () =>
       new Promise((resolve) => {
         if (!running || stopping.signal.aborted) return resolve()

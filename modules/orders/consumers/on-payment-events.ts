@@ -59,9 +59,7 @@ export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'
           const data = message.data as Payment
           const outcome = outcomeOf(message.type, data)
           const { trace } = message
-          return outcome
-            ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }]
-            : []
+          return outcome ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }] : []
         }),
       )
       const held = await lockOrders(tx, [...new Set(messages.map(({ data }) => (data as Payment).orderId))])

@@ -1,21 +1,26 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { orderSnapshot } from '#modules/orders'
+import { openPostgres } from '#platform/postgres'
 import { startTestApp } from './app.ts'
-import { type Account, refusal } from './client.ts'
+import { type Account, consistency, refusal } from './client.ts'
 import { eventually } from './eventually.ts'
 import { openTestRedis } from './redis.ts'
 import { type Buyer, openShop, patienceMs } from './shop.ts'
+import { readTopic } from './topic.ts'
 
 setDefaultTimeout(120_000)
 
 const app = await startTestApp()
 const shop = await openShop(app.url, app.environment)
 const redis = openTestRedis(app.environment)
+const owner = openPostgres({ url: app.environment['DATABASE_URL'] ?? '', name: 'test', poolSize: 2 })
+const events = await readTopic(app.environment, 'order-events')
 
 afterAll(async () => {
+  await events.stop()
   redis.disconnect()
   await app.stop()
-  await shop.close()
+  await Promise.all([owner.close(), shop.close()])
 })
 
 const alreadyCancelled = { status: 409, code: 'already-cancelled' }
@@ -41,7 +46,9 @@ describe('a cancellation', () => {
     const answer = await shop.cancel(id, buyer.token)
     expect(answer.status).toBe(202)
     expect(orderSnapshot.parse(answer.body)).toMatchObject({ id, status: 'cancelled', reason: 'requested', version: 3 })
-    await shop.eventuallyOrder(id, { status: 'cancelled', reason: 'requested', paymentId, version: 3 })
+    const headers = consistency(answer)
+    const read = await shop.client.send('GET', `/orders/${id}`, { token: buyer.token, headers })
+    expect(read.body).toMatchObject({ status: 'cancelled', reason: 'requested', paymentId, version: 3 })
     await shop.eventuallyPayment(paymentId, { status: 'refunded' })
     await expectMoneyBack(id, 2 * price.amount)
     await shop.eventuallyStock(sku, 5)
@@ -113,6 +120,33 @@ describe('a cancellation', () => {
     )
     await shop.eventuallyStock(sku, 5)
   })
+})
+
+test('an order that was cancelled while its start was parked is not charged when that is redriven', async () => {
+  const [buyer, { sku, price }] = [await shop.newBuyer(), await shop.newProduct(5)]
+  await owner.script(`
+    create function payments.refuse_payment() returns trigger language plpgsql as $$ begin raise 'planted'; end $$;
+    create trigger refuse_payment before insert on payments.payments for each row
+      when (new.amount = ${2 * price.amount}) execute function payments.refuse_payment()`)
+  const { id } = await shop.buy(buyer, [{ sku, quantity: 2 }])
+  const parked = await eventually(async () => {
+    const [row] = await shop.payments.run('select id from dead_letters where key = $1', [id])
+    return String(row?.['id'] ?? expect.unreachable('The start of the order is not parked.'))
+  }, patienceMs)
+  await owner.script('drop trigger refuse_payment on payments.payments; drop function payments.refuse_payment()')
+  expect((await shop.cancel(id, buyer.token)).status).toBe(202)
+  await eventually(async () => {
+    const heard = `select 1 from inbox where consumer = 'payments.order-events' and message_id = $1`
+    const [, cancelled] = await events.eventuallyOf(id, 2)
+    expect(await shop.payments.run(heard, [cancelled?.headers['ce_id'] ?? ''])).toHaveLength(1)
+  }, patienceMs)
+  const redrive = `/ops/dead-letters/${parked}/redrive`
+  expect((await shop.client.send('POST', redrive, { token: shop.operator })).status).toBe(202)
+  await shop.quiet(id)
+  expect(await shop.paymentOf(id)).toBeUndefined()
+  expect(await shop.ledgerOf(2 * price.amount)).toEqual([])
+  await shop.eventuallyStock(sku, 5)
+  await shop.expectBalanced(sku)
 })
 
 describe('a refund by an operator', () => {

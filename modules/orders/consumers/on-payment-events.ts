@@ -35,7 +35,7 @@ const settle = (order: Order, type: string, paymentId: string, at: Date): Order 
       // Money that comes for a cancelled order goes back: payments hears of the cancellation itself.
       return order.status === 'pending' ? confirm(order, paymentId, at) : order
     case paymentDeclined.type:
-      return order.status === 'pending' ? cancel(order, 'declined') : order
+      return order.status === 'pending' ? { ...cancel(order, 'declined'), paymentId } : order
     case paymentRefunded.type:
       return order.status === 'cancelled' ? order : cancel(order, 'refunded')
     default:

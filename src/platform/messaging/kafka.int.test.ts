@@ -226,12 +226,12 @@ test('what another process has handled further is not taken back by one that was
     await caughtUp()
     frozen.kill('SIGCONT')
     // It has joined the group again when it is given something that it has not been given before.
-    let joined = false
+    const joined = new AbortController()
     const joining = (async () => {
       while (!/[1-9]/.test(await nextSaid()));
-      joined = true
+      joined.abort()
     })()
-    while (!joined) await send(topic, 8)
+    while (!joined.signal.aborted) await send(topic, 8)
     await joining
     await sleep(2_000)
     await caughtUp()

@@ -142,9 +142,8 @@ export const orderRoutes = ({ modules }: BffOptions) => {
     .openapi(read, async (c) => c.json(await readOrder(c.get('call'), c.req.valid('param').id), 200))
     .openapi(list, async (c) => {
       const { limit, cursor } = c.req.valid('query')
-      const { items, more } = await readOrders(c.get('call'), { limit, before: decodeCursor(cursor) })
-      const last = items.at(-1)
-      return c.json({ items, nextCursor: more && last ? encodeCursor(last.id) : null }, 200)
+      const { items, next } = await readOrders(c.get('call'), { limit, before: decodeCursor(cursor) })
+      return c.json({ items, nextCursor: next === undefined ? null : encodeCursor(next) }, 200)
     })
     .openapi(cancelling, async (c) => {
       const { call, identity } = c.var

@@ -135,7 +135,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
-    deadLetters: createDeadLetters(postgres, consumers, relay.wake),
+    deadLetters: createDeadLetters(parts.postgres, consumers, relay.wake),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,

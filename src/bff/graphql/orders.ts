@@ -70,7 +70,7 @@ const OrderEdge = builder.objectRef<OrderSnapshot>('OrderEdge').implement({
 
 const PageInfo = builder.objectRef<OrderPage>('PageInfo').implement({
   fields: (t) => ({
-    hasNextPage: t.boolean({ resolve: ({ more }) => more }),
+    hasNextPage: t.boolean({ resolve: ({ next }) => next !== undefined }),
     hasPreviousPage: t.boolean({ resolve: () => false }),
     startCursor: t.string({ nullable: true, resolve: ({ items: [first] }) => (first ? encodeCursor(first.id) : null) }),
     endCursor: t.string({

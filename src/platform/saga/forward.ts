@@ -67,7 +67,12 @@ const stepFailed = <Data extends object>(
 }
 
 /** The effect of a step was taken back by somebody else while the saga was still on its way. */
-const lost = <Data extends object>(on: On, state: SagaState<Data>, held: StepState, data?: Partial<Data>): Decision<Data> => {
+const lost = <Data extends object>(
+  on: On,
+  state: SagaState<Data>,
+  held: StepState,
+  data?: Partial<Data>,
+): Decision<Data> => {
   const error = { code: 'undone-elsewhere', message: `The step ${held.name} was undone before the end.` }
   return giveUp(on, keep(put(on, state, held.name, { status: 'compensated', error }), data), error)
 }

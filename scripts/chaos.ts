@@ -3,19 +3,21 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { messageOf } from '#platform/errors'
 import { clockTool } from './chaos/clock.ts'
+import { type FaultKind, faultKinds } from './chaos/fault.ts'
 import { resultsFolder, runChaos, unavailableKinds } from './chaos/perform.ts'
 import { breachesOf, reportLines } from './chaos/report.ts'
 import { ServiceFailure } from './services/index.ts'
 import { interruptible } from './services/interruptible.ts'
 import { tryLock } from './services/lock.ts'
 
-const usage = 'Usage: bun run chaos [--seconds N] [--seed S] [--rate COMMANDS] [--calm] [--require-all]'
+const usage = `Usage: bun run chaos [--seconds N] [--seed S] [--rate COMMANDS] [--without all|KIND,...] [--require-all]
+Kinds of faults: ${faultKinds.join(', ')}`
 
 const options = {
   seconds: { type: 'string', default: '60' },
   seed: { type: 'string' },
   rate: { type: 'string', default: '130' },
-  calm: { type: 'boolean', default: false },
+  without: { type: 'string', default: '' },
   'require-all': { type: 'boolean', default: false },
 } as const
 
@@ -25,6 +27,18 @@ const numberOf = (name: string, text: string, from: number, to: number): number 
   throw new ServiceFailure(`--${name} must be a whole number from ${from} to ${to}.\n${usage}`, 2)
 }
 
+const kindsOf = (text: string): FaultKind[] => {
+  if (text === 'all') return faultKinds
+  return text
+    .split(',')
+    .filter(Boolean)
+    .map((name) => {
+      const kind = faultKinds.find((kind) => kind === name)
+      if (!kind) throw new ServiceFailure(`There is no fault ${name}.\n${usage}`, 2)
+      return kind
+    })
+}
+
 const readArguments = () => {
   try {
     const { values } = parseArgs({ options })
@@ -32,7 +46,7 @@ const readArguments = () => {
       seconds: numberOf('seconds', values.seconds, 5, 86_400),
       seed: numberOf('seed', values.seed ?? String(Math.floor(Math.random() * 2 ** 31)), 0, 2 ** 32 - 1),
       commandsPerSecond: numberOf('rate', values.rate, 1, 10_000),
-      calm: values.calm,
+      without: kindsOf(values.without),
       requireAll: values['require-all'],
     }
   } catch (error) {

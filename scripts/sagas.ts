@@ -14,9 +14,11 @@ const by = `${process.env['USER'] ?? 'operator'} by bun run sagas`
 const list = async (hosted: Hosted) => {
   const rows = []
   for (const name of moduleNames) {
-    for (const { id, name: saga, status, error, steps, updatedAt } of await hosted[name].sagas.list({ limit: 1_000 })) {
-      const stuck = steps.findLast(({ error }) => error !== null)
-      rows.push({ id, saga, status, error: error?.code, stuckAt: stuck?.name, why: stuck?.error?.message, updatedAt })
+    for (const { id, name: saga, error, stuckAt, steps, updatedAt } of await hosted[name].sagas.list({
+      limit: 1_000,
+    })) {
+      const why = steps.find(({ name }) => name === stuckAt)?.error?.message
+      rows.push({ id, saga, error: error?.code, stuckAt, why, updatedAt })
     }
   }
   if (rows.length === 0) console.log('No saga waits for an operator.')

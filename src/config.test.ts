@@ -14,7 +14,7 @@ const serving = {
   JWT_KEYS: `new:${secret},old:${secret}`,
 }
 
-const { JWT_KEYS: _, ...reached } = serving
+const { JWT_KEYS: _, PAYMENT_PROVIDER_URL: __, ...reached } = serving
 const migrating = {
   ...reached,
   DATABASE_URL: 'postgres://owner:d@db:5432/bulkhead',
@@ -109,6 +109,8 @@ describe('a wrong variable is named in one line, without what it holds', () => {
       `a:${secret},a:${secret}`,
     ],
     TOKEN_TTL_SECONDS: ['59', 'never'],
+    PAYMENT_PROVIDER_URL: ['provider:8080', 'ftp://provider'],
+    FLOW_DEADLINE_MS: ['10', 'a minute'],
     DATABASE_POOL_SIZE: ['1', '1000'],
     LOG_LEVEL: ['loud'],
   }

@@ -37,7 +37,12 @@ export const toCheckoutSnapshot = ({ id, state, version }: StoredSaga<CheckoutDa
     orderId: created ? data.orderId : null,
     paymentId: data.paymentId,
     error,
-    steps: steps.map(({ name, status, at, error, undo }) => ({ name, status, at, error: error ?? undo?.error ?? null })),
+    steps: steps.map(({ name, status, at, error, undo }) => ({
+      name,
+      status,
+      at,
+      error: error ?? undo?.error ?? null,
+    })),
     version,
   })
 }

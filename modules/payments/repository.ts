@@ -26,14 +26,29 @@ export const lockPayments = async (tx: Tx, ids: string[]): Promise<Map<string, P
 export const lockPaymentsOf = async (tx: Tx, orderIds: string[]): Promise<Map<string, Payment>> =>
   new Map((await lock(tx, payments.orderId, orderIds)).map((payment) => [payment.orderId, payment]))
 
-/** Inserts those whose order has no payment yet and returns them; one statement, whatever their number. */
-export const insertPayments = async <P extends Payment>(tx: Tx, fresh: P[]): Promise<P[]> => {
+/**
+ * Inserts those whose order has no payment yet and returns them; one statement, whatever their number. With
+ * `unlessCancelled`, an order whose cancellation came first gets none.
+ */
+export const insertPayments = async <P extends Payment>(
+  tx: Tx,
+  fresh: P[],
+  { unlessCancelled = false } = {},
+): Promise<P[]> => {
   if (fresh.length === 0) return []
+  const wanted = unlessCancelled
+    ? sql`where not exists (select from cancelled_orders where cancelled_orders.order_id = fresh.order_id)`
+    : sql``
   const rows = await tx.execute(sql`insert into payments
-    select * from json_populate_recordset(null::payments, ${JSON.stringify(fresh.map(toColumns))})
+    select * from json_populate_recordset(null::payments, ${JSON.stringify(fresh.map(toColumns))}) as fresh ${wanted}
     on conflict (order_id) do nothing returning id`)
   const inserted = new Set((rows as unknown as [string][]).map(([id]) => id))
   return fresh.filter(({ id }) => inserted.has(id))
+}
+
+/** Remembers that the order, which has no payment, is never to have one. */
+export const rememberCancelled = async (tx: Tx, orderId: string): Promise<void> => {
+  await tx.execute(sql`insert into cancelled_orders (order_id) values (${orderId}) on conflict do nothing`)
 }
 
 /** Writes what of these payments can change; one statement, whatever their number. */

@@ -42,15 +42,25 @@ export const createAppProcess = ({ name, port, environment, folder, onCrash }: A
   let ended = false
   let starts = 0
 
-  const answers = (path: string): Promise<boolean> =>
-    fetch(`${url}${path}`, { signal: AbortSignal.timeout(1_000) }).then(
+  /** What the process says against being ready; undefined when it is. */
+  const notReady = async (): Promise<string | undefined> => {
+    try {
+      const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) })
+      return response.status === 200 ? undefined : `${name}: ${await response.text()}`
+    } catch {
+      return `${name} does not answer`
+    }
+  }
+
+  const lives = (): Promise<boolean> =>
+    fetch(`${url}/livez`, { signal: AbortSignal.timeout(1_000) }).then(
       ({ status }) => status === 200,
       () => false,
     )
 
   const watch = async (own: Bun.Subprocess) => {
     while (own.exitCode === null && own.signalCode === null && !served) {
-      if (await answers('/livez')) served = true
+      if (await lives()) served = true
       else await sleep(50)
     }
     await own.exited
@@ -96,7 +106,7 @@ export const createAppProcess = ({ name, port, environment, folder, onCrash }: A
       await kill()
     },
     signal: (signal: NodeJS.Signals) => child?.kill(signal),
-    isReady: () => answers('/readyz'),
+    notReady,
     starts: () => starts,
     /** Kills it for good. */
     end: async () => {

@@ -70,10 +70,9 @@ const repeat = async (door: Door, record: Record, request: Request, { status, bo
     )
 }
 
-const paymentTokens = [
-  ...Array<string>(14).fill('tok_visa'),
-  ...['tok_declined', 'tok_declined', 'tok_flaky', 'tok_flaky', 'tok_slow', 'tok_lost'],
-]
+const paymentTokens = Array<string>(14)
+  .fill('tok_visa')
+  .concat('tok_declined', 'tok_declined', 'tok_flaky', 'tok_flaky', 'tok_slow', 'tok_lost')
 
 const cart = ({ random, skus }: World) => ({
   lines: random

@@ -21,7 +21,7 @@ export const inflict = async ({ apps, stage }: Scene, fault: Fault): Promise<Inf
     case 'app-freeze': {
       const app = appAt(apps, fault.app)
       app.signal('SIGSTOP')
-      return () => void app.signal('SIGCONT')
+      return () => app.signal('SIGCONT')
     }
     case 'app-clock': {
       const { clock } = appAt(apps, fault.app)

@@ -21,13 +21,13 @@ const somebody = ({ record, random }: World) => random.pick(record.customers.fil
 
 /** Out of a hundred commands, which. */
 const mix: [number, (world: World) => Promise<unknown>][] = [
-  [22, (world) => placeOrder(world, somebody(world))],
-  [10, (world) => startCheckout(world, somebody(world))],
-  [7, cancelOrder],
-  [3, refundPayment],
-  [20, changeStock],
-  [4, changePrice],
-  [34, renameUser],
+  [14, (world) => placeOrder(world, somebody(world))],
+  [6, (world) => startCheckout(world, somebody(world))],
+  [5, cancelOrder],
+  [2, refundPayment],
+  [22, changeStock],
+  [3, changePrice],
+  [48, renameUser],
 ]
 
 const draw = (world: World) => {

@@ -24,8 +24,8 @@ export type RunOptions = {
   seconds: number
   seed: number
   commandsPerSecond: number
-  /** Without faults, to see what the machine can do. */
-  calm: boolean
+  /** Kinds of faults that are left out: of all of them, to see what the machine can do. */
+  without: readonly FaultKind[]
   progress: Progress
   signal: AbortSignal
 }
@@ -63,12 +63,12 @@ const restore = async (apps: App[], stage: Stage): Promise<void> => {
 
 /** Runs the load and the faults on these processes, lets them heal, and looks at what has become of it. */
 const perform = async (apps: App[], stage: Stage, crashes: string[], options: RunOptions): Promise<Outcome> => {
-  const { seconds, seed, commandsPerSecond, calm, progress, signal } = options
+  const { seconds, seed, commandsPerSecond, without, progress, signal } = options
   const environment = stage.environment()
   const urls = apps.map(({ url }) => url)
   const unavailable = unavailableKinds()
-  const kinds = faultKinds.filter((kind) => !unavailable.includes(kind))
-  const plan = calm ? [] : planFaults({ seed, seconds, apps: apps.length, kinds })
+  const kinds = faultKinds.filter((kind) => !unavailable.includes(kind) && !without.includes(kind))
+  const plan = planFaults({ seed, seconds, apps: apps.length, kinds })
   const random = createRandom(seed + 1)
   progress('signing customers up')
   const from = new Date()
@@ -115,6 +115,7 @@ const perform = async (apps: App[], stage: Stage, crashes: string[], options: Ru
       seconds,
       commandsMs,
       unavailable,
+      without,
       struck,
       recoveries,
       healed,
@@ -144,7 +145,8 @@ export const runChaos = async (options: RunOptions): Promise<Outcome> => {
     const onCrash = (what: string) => void crashes.push(what)
     apps = await createApps({ count: processes, stage, folder: resultsFolder, clock: findClock(), onCrash })
     for (const app of apps) app.start()
-    for (const app of apps) await until(app.isReady, 60_000, `${app.name} was not ready`)
+    for (const app of apps)
+      await until(async () => (await app.notReady()) === undefined, 60_000, `${app.name} was not ready`)
     return await perform(apps, stage, crashes, options)
   } finally {
     await Promise.all(apps.map((app) => app.end()))

@@ -11,6 +11,7 @@ export type Outcome = {
   seconds: number
   commandsMs: number
   unavailable: FaultKind[]
+  without: readonly FaultKind[]
   struck: Fault[]
   recoveries: Recovery[]
   healed: Healed
@@ -48,7 +49,7 @@ const commandLines = ({ record, figures, commandsMs, reads }: Outcome): string[]
 
 /** The figures of a run, and its breaches with what is needed to see them again. */
 export const reportLines = (outcome: Outcome): string[] => {
-  const { seed, seconds, struck, recoveries, healed, record, timeline, starts } = outcome
+  const { seed, seconds, struck, recoveries, healed, record, timeline, starts, without } = outcome
   const stall = record.longestStall()
   const broken = breachesOf(outcome)
   return [
@@ -63,7 +64,7 @@ export const reportLines = (outcome: Outcome): string[] => {
       ? ['every answered command is there, and every invariant holds']
       : [
           '',
-          `${broken.length} breaches; again: bun run chaos --seconds ${seconds} --seed ${seed}`,
+          `${broken.length} breaches; again: bun run chaos --seconds ${seconds} --seed ${seed}${without.length > 0 ? ` --without ${without.join(',')}` : ''}`,
           ...broken.slice(0, 100).map((line) => `  BREACH ${line}`),
           'the timeline:',
           ...timeline.map((line) => `  ${line}`),

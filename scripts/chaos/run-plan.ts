@@ -11,6 +11,8 @@ import type { Timeline } from './timeline.ts'
 
 export type Recovery = { fault: Fault; tookMs: number }
 
+type Wait = { why: string; readyMs: number }
+
 export type PlanRun = {
   apps: App[]
   stage: Stage
@@ -24,19 +26,30 @@ export type PlanRun = {
   gaveUp: AbortSignal
 }
 
-/** Resolves when the processes that a fault has struck are ready, and an order that is placed then has ended. */
-const recovered = async ({ apps, world, prober, gaveUp }: PlanRun, fault: Fault): Promise<boolean> => {
+const inSeconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`
+
+/**
+ * Resolves when the processes that a fault has struck are ready, and an order that is placed then has ended; with what was
+ * waited for last.
+ */
+const recovered = async ({ apps, world, prober, gaveUp }: PlanRun, fault: Fault, wait: Wait): Promise<boolean> => {
   const app = appOf(fault)
-  const struck = app === undefined ? apps : apps.slice(app, app + 1)
-  for (const each of struck) while (!gaveUp.aborted && !(await each.isReady())) await sleep(100, gaveUp)
+  for (const each of app === undefined ? apps : apps.slice(app, app + 1)) {
+    for (let why = await each.notReady(); why !== undefined && !gaveUp.aborted; why = await each.notReady()) {
+      wait.readyMs = performance.now()
+      wait.why = why
+      await sleep(100, gaveUp)
+    }
+  }
   const id = await placeOrder(world, prober)
-  while (id !== undefined && !gaveUp.aborted) {
+  if (id === undefined) return false
+  while (!gaveUp.aborted) {
     const answer = await world.door.ask({ method: 'GET', path: `/orders/${id}`, token: prober.token })
     const order = orderSnapshot.safeParse(answer?.body).data
     if (order && order.status !== 'pending') return true
     await sleep(100, gaveUp)
   }
-  return !gaveUp.aborted
+  return false
 }
 
 /** Makes the faults of a plan happen, each when it is due, and takes them back. The recoveries go on after that. */
@@ -48,22 +61,22 @@ export const runPlan = async (run: PlanRun, plan: Fault[]) => {
 
   const recover = async (fault: Fault) => {
     const endedAt = performance.now()
-    if (!(await recovered(run, fault))) return
+    const wait: Wait = { why: '', readyMs: endedAt }
+    if (!(await recovered(run, fault, wait))) return
     const tookMs = performance.now() - endedAt
     recoveries.push({ fault, tookMs })
-    timeline.note(
-      `#${fault.number} ${fault.kind} has been recovered from, ${(tookMs / 1_000).toFixed(1)} s after its end`,
-    )
+    const ready = wait.why && `; ready after ${inSeconds(wait.readyMs - endedAt)}: ${wait.why}`
+    timeline.note(`#${fault.number} ${fault.kind} recovered from ${inSeconds(tookMs)} after its end${ready}`)
   }
 
   const strike = async (fault: Fault) => {
-    await sleep(fault.atMs - timeline.sinceMs(), signal)
+    await sleep(Math.max(0, fault.atMs - timeline.sinceMs()), signal)
     if (signal.aborted) return
     try {
       timeline.note(`#${fault.number} ${describeFault(fault)}`)
       const takeBack = await inflict(run, fault)
       struck.push(fault)
-      await sleep(fault.atMs + fault.forMs - timeline.sinceMs(), signal)
+      await sleep(Math.max(0, fault.atMs + fault.forMs - timeline.sinceMs()), signal)
       await takeBack()
       timeline.note(`#${fault.number} ${fault.kind} is over`)
       recovering.push(recover(fault))

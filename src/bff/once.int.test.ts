@@ -50,8 +50,26 @@ const numberFrom = async (text: string, ...parameters: string[]): Promise<number
   return Number(row?.['number'])
 }
 
-/** A request, the same with something else in it, and how often it had its effect. */
-type Case = { status: number; request: Request; another: Request; effects: () => Promise<number> }
+/** A request, the same with something else in it, and how often the two had their effects. */
+type Case = {
+  status: number
+  request: Request
+  another: () => Request | Promise<Request>
+  effects: () => Promise<number>
+}
+
+/** What an operator asks of one thing; another body is the same of another thing. */
+const asking =
+  (pathOf: (id: string) => string, make: () => Promise<string>, effects: (ids: string) => Promise<number>) =>
+  async (): Promise<Case> => {
+    const ids: string[] = []
+    const one = async () => {
+      const id = await make()
+      ids.push(id)
+      return { path: pathOf(id), token: operator }
+    }
+    return { status: 202, request: await one(), another: one, effects: () => effects(`{${ids.join()}}`) }
+  }
 
 const buying = (path: string, effects: (userId: string) => Promise<number>) => async (): Promise<Case> => {
   const [{ id, token }, { sku }] = [await shop.newBuyer(), await shop.newProduct(1_000)]
@@ -60,7 +78,7 @@ const buying = (path: string, effects: (userId: string) => Promise<number>) => a
     token,
     body: { lines: [{ sku, quantity }], paymentToken: 'tok_visa' },
   })
-  return { status: 202, request: asking(1), another: asking(2), effects: () => effects(id) }
+  return { status: 202, request: asking(1), another: () => asking(2), effects: () => effects(id) }
 }
 
 const confirmedOrder = async () => {
@@ -90,29 +108,29 @@ const parkedMessage = async (): Promise<string> => {
   return id
 }
 
-const resolving = (verb: string) => async (): Promise<Case> => {
-  const [id, other] = [await parkedMessage(), await parkedMessage()]
-  const asking = (letter: string) => ({ path: `/ops/dead-letters/${letter}/${verb}`, token: operator })
-  const effects = () =>
-    numberFrom(
-      `select count(*) as number from users.dead_letters where id = any($1::uuid[]) and status <> 'parked'`,
-      `{${id},${other}}`,
-    )
-  return { status: 202, request: asking(id), another: asking(other), effects }
-}
+const resolving = (verb: string) =>
+  asking(
+    (id) => `/ops/dead-letters/${id}/${verb}`,
+    parkedMessage,
+    (ids) =>
+      numberFrom(
+        `select count(*) as number from users.dead_letters where id = any($1::uuid[]) and status <> 'parked'`,
+        ids,
+      ),
+  )
 
-const operating = (verb: string, from: 'needs-operator' | 'running') => async (): Promise<Case> => {
-  const [{ id }, other] = [await stuckCheckout(shop, from), await stuckCheckout(shop, from)]
-  const asking = (saga: string) => ({ path: `/ops/sagas/${saga}/${verb}`, token: operator })
-  const effects = () =>
-    numberFrom(
-      `select count(*) as number from orders.saga_history, json_array_elements(heard) as input
-        where saga_id = any($1::uuid[]) and input->>'type' = $2`,
-      `{${id},${other.id}}`,
-      verb,
-    )
-  return { status: 202, request: asking(id), another: asking(other.id), effects }
-}
+const operating = (verb: string, from: 'needs-operator' | 'running') =>
+  asking(
+    (id) => `/ops/sagas/${id}/${verb}`,
+    async () => (await stuckCheckout(shop, from)).id,
+    (ids) =>
+      numberFrom(
+        `select count(*) as number from orders.saga_history, json_array_elements(heard) as input
+          where saga_id = any($1::uuid[]) and input->>'type' = $2`,
+        ids,
+        verb,
+      ),
+  )
 
 /** Every POST of a signed-in client that changes something. */
 const cases: Record<string, () => Promise<Case>> = {
@@ -122,37 +140,33 @@ const cases: Record<string, () => Promise<Case>> = {
   'POST /checkouts': buying('/checkouts', (userId) =>
     numberFrom(`select count(*) as number from orders.sagas where state->'data'->>'userId' = $1`, userId),
   ),
-  'POST /orders/:id/cancellation': async () => {
-    const [one, other] = [await confirmedOrder(), await confirmedOrder()]
-    const asking = (id: string) => ({ path: `/orders/${id}/cancellation`, token: operator })
-    const effects = () =>
-      numberFrom(
-        'select sum(version - 2) as number from orders.orders where id = any($1::uuid[])',
-        `{${one.id},${other.id}}`,
-      )
-    return { status: 202, request: asking(one.id), another: asking(other.id), effects }
-  },
-  'POST /payments/:id/refund': async () => {
-    const [one, other] = [await confirmedOrder(), await confirmedOrder()]
-    const asking = (id: string) => ({ path: `/payments/${id}/refund`, token: operator })
-    const effects = () =>
-      numberFrom(
-        'select count(*) as number from payments.payments where refund_asked and id = any($1::uuid[])',
-        `{${one.paymentId},${other.paymentId}}`,
-      )
-    return { status: 202, request: asking(one.paymentId), another: asking(other.paymentId), effects }
-  },
+  'POST /orders/:id/cancellation': asking(
+    (id) => `/orders/${id}/cancellation`,
+    async () => (await confirmedOrder()).id,
+    (ids) => numberFrom('select sum(version - 2) as number from orders.orders where id = any($1::uuid[])', ids),
+  ),
+  'POST /payments/:id/refund': asking(
+    (id) => `/payments/${id}/refund`,
+    async () => (await confirmedOrder()).paymentId,
+    (ids) =>
+      numberFrom('select count(*) as number from payments.payments where refund_asked and id = any($1::uuid[])', ids),
+  ),
   'POST /settlements': async () => {
     const from = new Date(Math.floor(Math.random() * 1e12)).toISOString()
     const asking = (to: string) => ({ path: '/settlements', token: operator, body: { from, to } })
     const effects = () => numberFrom(`select count(*) as number from payments.jobs where data->>'from' = $1`, from)
-    return { status: 202, request: asking('2026-01-01T00:00:00Z'), another: asking('2026-01-02T00:00:00Z'), effects }
+    return {
+      status: 202,
+      request: asking('2026-01-01T00:00:00Z'),
+      another: () => asking('2026-01-02T00:00:00Z'),
+      effects,
+    }
   },
   'POST /products/:sku/stock': async () => {
     const { sku } = await shop.newProduct(5)
     const asking = (delta: number) => ({ path: `/products/${sku}/stock`, token: operator, body: { delta } })
     const effects = () => numberFrom('select (added - 5) / 100 as number from orders.products where sku = $1', sku)
-    return { status: 200, request: asking(100), another: asking(200), effects }
+    return { status: 200, request: asking(100), another: () => asking(200), effects }
   },
   'POST /ops/dead-letters/:id/redrive': resolving('redrive'),
   'POST /ops/dead-letters/:id/skip': resolving('skip'),
@@ -170,9 +184,10 @@ describe('with an Idempotency-Key', () => {
       expect(first.status).toBe(status)
       for (const through of [client, second.client])
         expect(given(await post(request, key, through))).toEqual(given(first))
-      expect(refusal(await post(another, key))).toEqual({ status: 422, code: 'idempotency-key-reused' })
+      const other = await another()
+      expect(refusal(await post(other, key))).toEqual({ status: 422, code: 'idempotency-key-reused' })
       expect(await effects()).toBe(1)
-      expect((await post(another, newKey())).status).toBe(status)
+      expect((await post(other, newKey())).status).toBe(status)
       expect(await effects()).toBeGreaterThan(1)
     })
 

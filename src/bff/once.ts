@@ -1,4 +1,5 @@
 import type { Context as HonoContext } from 'hono'
+import { routePath } from 'hono/route'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { DomainError, violates } from '#platform/errors'
 import { type IdempotencyKey, type StoredAnswer, idempotencyConstraint, keepAnswer } from '#platform/idempotency'
@@ -56,7 +57,7 @@ export const once = async <Result>(
   c: HonoContext,
   { call, identity, input, ...command }: Omit<Asked, 'route'> & Command<Result>,
 ): Promise<Response> => {
-  const key = keyOf({ call, identity, input, route: `${c.req.method} ${c.req.routePath}` })
+  const key = keyOf({ call, identity, input, route: `${c.req.method} ${routePath(c)}` })
   return give(c, key ? await answerOnce(key, command) : toStored(command.answer(await command.run())))
 }
 

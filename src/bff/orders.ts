@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi'
 import {
+  type CancelOrder,
   type OrderPage,
   type OrderSnapshot,
   cancelOrder,
@@ -111,12 +112,11 @@ export const readOrders = (
     listOrders(call.orders, { userId: role === 'operator' ? undefined : userId, before, limit }),
   )
 
-/** @throws DomainError `order-not-found` when the identity may not change it */
-export const refuseForeignOrder = async (call: Call, identity: Identity, id: string): Promise<void> => {
-  if (identity.role === 'operator') return
-  const { userId } = await getOrder(call.orders, id)
-  if (!mayActFor(identity, userId)) throw notFound()
-}
+/** The cancellation that this identity may ask for: a customer of an own order, an operator of any. */
+export const cancellationBy = ({ role, userId }: Identity, id: string): CancelOrder => ({
+  id,
+  userId: role === 'operator' ? null : userId,
+})
 
 /** What a command on an order changed, for the Consistency-Token. */
 export const versionsOfOrder = ({ id, version }: OrderSnapshot): SnapshotVersion[] => [
@@ -142,14 +142,12 @@ export const orderRoutes = ({ modules }: BffOptions) => {
     .openapi(read, async (c) => c.json(await readOrder(c.get('call'), c.req.valid('param').id), 200))
     .openapi(list, async (c) => {
       const { limit, cursor } = c.req.valid('query')
-      const { items, more } = await readOrders(c.get('call'), { limit, before: decodeCursor(cursor) })
-      const last = items.at(-1)
-      return c.json({ items, nextCursor: more && last ? encodeCursor(last.id) : null }, 200)
+      const { items, next } = await readOrders(c.get('call'), { limit, before: decodeCursor(cursor) })
+      return c.json({ items, nextCursor: next === undefined ? null : encodeCursor(next) }, 200)
     })
     .openapi(cancelling, async (c) => {
       const { call, identity } = c.var
-      const input = { id: c.req.valid('param').id }
-      await refuseForeignOrder(call, identity, input.id)
+      const input = cancellationBy(identity, c.req.valid('param').id)
       const run = (keep?: Keep) => cancelOrder(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never
     })

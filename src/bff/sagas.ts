@@ -16,6 +16,7 @@ const saga = z
     name: z.string(),
     status: z.enum(['running', 'completed', 'compensating', 'compensated', 'needs-operator']),
     error: failure.nullable(),
+    stuckAt: z.string().nullable(),
     steps: z.array(
       z.object({
         name: z.string(),

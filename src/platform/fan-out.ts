@@ -50,7 +50,8 @@ export const endTask = async <Result>(
   const ended =
     await tx.execute(sql`update job_tasks set status = ${ending.status}, result = ${result}, error = ${error}
     where job_id = ${jobId} and task = ${task} and status = 'pending' returning task`)
-  if (!job || job.status !== 'running' || (ended as unknown as unknown[]).length === 0) return undefined
+  // A job that has ended has no task that is pending.
+  if (!job || (ended as unknown as unknown[]).length === 0) return undefined
   return advance(tx, job, ending.status === 'done' ? { done: 1, failed: 0 } : { done: 0, failed: 1 }, aggregate)
 }
 

@@ -17,7 +17,7 @@ import { sleep } from './retry.ts'
 import { type Sagas, createSagas } from './saga/operator.ts'
 import type { Saga } from './saga/saga.ts'
 import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshots.ts'
-import { type TimerDefinition, createTimers } from './timers.ts'
+import { type TimerDefinition, createTimers, earliestSet } from './timers.ts'
 
 /** What a module declares to be hosted. */
 export type ModuleDefinition<Name extends string> = {
@@ -115,10 +115,15 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     owner,
     ...(relayLeaseMs === undefined ? {} : { leaseMs: relayLeaseMs }),
   })
-  // Any transaction may have set a call that is due at once.
+  // What a transaction here has set to fall due is not left to the next poll.
   const transaction: Postgres['transaction'] = async (work) => {
-    const result = await postgres.transaction(work)
-    if (definition.calls?.length) calls.wake()
+    let tx: object | undefined
+    const result = await postgres.transaction((transaction) => {
+      tx = transaction.tx
+      return work(transaction)
+    })
+    const dueAt = tx && earliestSet(tx)
+    if (dueAt !== undefined) for (const worker of [timers, calls]) worker.wakeAt(dueAt)
     return result
   }
   const committed = () => {
@@ -162,7 +167,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
-    deadLetters: createDeadLetters({ postgres, consumers, committed, dedupeMs: retention.inboxMs }),
+    deadLetters: createDeadLetters({ postgres: parts.postgres, consumers, committed, dedupeMs: retention.inboxMs }),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,

@@ -25,6 +25,9 @@ export type SnapshotSource<Kept extends Snapshot = Snapshot> = {
 /** Names one version of one snapshot: what a `Consistency-Token` is made of. */
 export type SnapshotVersion = { module: string; thing: string; id: string; version: number }
 
+/** A part of a list; `next` is the id that the next part comes before, undefined at the end. */
+export type Page = { stored: string[]; next: string | undefined }
+
 export type Snapshots = {
   /** Writes these, each unless a newer version is stored. */
   write(thing: string, snapshots: Snapshot[]): Promise<void>
@@ -39,7 +42,7 @@ export type Snapshots = {
    * The stored snapshots of a list, newest id first, from the one before `before`; two round trips, however many.
    * @throws UnavailableError as `read` does
    */
-  list(thing: string, list: string, options: { before?: string | undefined; limit: number }): Promise<string[]>
+  list(thing: string, list: string, options: { before?: string | undefined; limit: number }): Promise<Page>
   /** Marks an id until a time; `read` answers a string for it until then. */
   flag(thing: string, id: string, until: Date): Promise<void>
   /** Whether the module keeps snapshots of this thing. */
@@ -226,15 +229,20 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     },
     list: async (thing, list, { before, limit }) => {
       const [ids, [marker]] = await Promise.all([
-        redis.newestOfList(`${module}:${list}`, before, limit),
+        redis.newestOfList(`${module}:${list}`, before, limit + 1),
         redis.get([markerKey]),
       ])
       if (!valid(marker)) {
         heal()
         throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
       }
-      const stored = await redis.get(ids.map((id) => snapshotKey(module, thing, id)))
-      return stored.filter((value) => value !== null)
+      const shown = ids.slice(0, limit)
+      const stored = await redis.get(shown.map((id) => snapshotKey(module, thing, id)))
+      return {
+        // What was listed a moment ago may not be written yet.
+        stored: stored.filter((value) => value !== null),
+        next: ids.length > limit ? shown.at(-1) : undefined,
+      }
     },
     has: (thing) => sources.some((source) => source.thing === thing && !source.flags),
     version: async (thing, id) => {

@@ -21,23 +21,33 @@ export type Timer<Data = unknown> = {
 
 export type NewTimer = { kind: string; key: string; dueAt: Date; data: unknown; trace: Trace }
 
+const earliest = new WeakMap<object, number>()
+
+/** When the first of the timers falls due that were set through `tx`; undefined when none was. */
+export const earliestSet = (tx: object): number | undefined => earliest.get(tx)
+
 /**
  * Sets timers in the transaction of `tx`, in one statement. One that is set already under its kind and key is replaced, even
  * while it fires: what fires then has no effect.
  */
 export const setTimers = async (tx: Pick<Tx, 'execute'>, timers: NewTimer[]): Promise<void> => {
   if (timers.length === 0) return
+  const dueAt = Math.min(...timers.map((timer) => timer.dueAt.getTime()))
+  earliest.set(tx, Math.min(dueAt, earliest.get(tx) ?? Infinity))
   const rows = timers.map(({ kind, key, dueAt, data, trace }) => ({
     kind,
     key,
-    due_at: dueAt.toISOString(),
-    attempts: 0,
+    in_ms: dueAt.getTime() - Date.now(),
     data,
     correlation_id: trace.correlationId,
     causation_id: trace.causationId,
     traceparent: trace.traceparent ?? null,
   }))
-  await tx.execute(sql`insert into timers select * from json_populate_recordset(null::timers, ${JSON.stringify(rows)})
+  // By the clock of Postgres, which every process claims by: one whose own clock is off sets timers that are right.
+  await tx.execute(sql`insert into timers (kind, key, due_at, data, correlation_id, causation_id, traceparent)
+    select kind, key, statement_timestamp() + in_ms * interval '1 millisecond', data, correlation_id, causation_id, traceparent
+    from json_to_recordset(${JSON.stringify(rows)}) as row(kind text, key text, in_ms float8, data json,
+      correlation_id text, causation_id text, traceparent text)
     on conflict (kind, key) do update set due_at = excluded.due_at, attempts = 0, data = excluded.data,
       correlation_id = excluded.correlation_id, causation_id = excluded.causation_id, traceparent = excluded.traceparent`)
 }

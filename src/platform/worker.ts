@@ -6,6 +6,8 @@ export type Worker = {
   start(): void
   /** Says that there may be work; costs no I/O by itself. */
   wake(): void
+  /** Says that there will be work at a time; what is further off than the longest pause is found without that. */
+  wakeAt(ms: number): void
   /** Lets the round that runs end. */
   stop(): Promise<void>
 }
@@ -53,13 +55,20 @@ export const createWorker = ({ round, pollMs, log, name, enabled }: WorkerOption
       }
     }
   }
+  const wake = () => {
+    woken = true
+    nap?.()
+  }
+
   return {
     start: () => {
       if (enabled) running ??= loop()
     },
-    wake: () => {
-      woken = true
-      nap?.()
+    wake,
+    wakeAt: (ms) => {
+      const inMs = ms - Date.now()
+      if (inMs <= 0) wake()
+      else if (inMs < pollMs) setTimeout(wake, inMs + 1).unref()
     },
     stop: async () => {
       stopping.abort()

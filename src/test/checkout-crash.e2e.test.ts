@@ -165,9 +165,9 @@ const surviveAll = async (module: Point['module'], token: Token, stride: number)
 }
 
 const cases = [
-  { module: 'orders', token: 'tok_visa', stride: 5, least: 10 },
-  { module: 'payments', token: 'tok_visa', stride: 4, least: 10 },
-  { module: 'orders', token: 'tok_declined', stride: 12, least: 4 },
+  { module: 'orders', token: 'tok_visa', stride: 6, least: 8 },
+  { module: 'payments', token: 'tok_visa', stride: 4, least: 8 },
+  { module: 'orders', token: 'tok_declined', stride: 14, least: 4 },
   { module: 'payments', token: 'tok_declined', stride: 12, least: 2 },
 ] as const
 

@@ -87,6 +87,23 @@ for (const [way, begin] of Object.entries(ways)) {
   })
 }
 
+test('an order that its buyer cancels while its checkout waits to be rolled back gives stock and money back once', async () => {
+  const [buyer, { sku, price }] = [await shop.newBuyer(), await shop.newProduct(5)]
+  ways['charges and is not heard']()
+  const { id, orderId } = await shop.checkOut(buyer, [{ sku, quantity: 2 }])
+  await shop.eventuallyCheckout(id, { status: 'compensating' })
+  await expectCharged(2 * price.amount)
+  expect((await shop.cancel(orderId ?? '', buyer.token)).status).toBe(202)
+  await shop.eventuallyStock(sku, 5)
+  toProvider.open()
+  const ended = await shop.eventuallyCheckout(id, { status: 'compensated' })
+  expect(ended.error).toMatchObject({ code: 'timeout' })
+  await shop.eventuallyOrder(orderId ?? '', { status: 'cancelled', reason: 'requested', version: 2 })
+  await expectMoneyBack(orderId ?? '', 2 * price.amount)
+  await shop.eventuallyStock(sku, 5)
+  await shop.expectBalanced(sku)
+})
+
 test('a deadline outlives the process that set it', async () => {
   const [buyer, { sku, price }] = [await shop.newBuyer(), await shop.newProduct(5)]
   toProvider.watch(() => false)

@@ -237,6 +237,7 @@ test('an order is there for its owner and for operators, and for nobody else', a
   const [buyer, stranger, { sku }] = [await shop.newBuyer(), await shop.newBuyer(), await shop.newProduct(5)]
   const { id } = await shop.buy(buyer, [{ sku, quantity: 1 }])
   const { paymentId } = await shop.eventuallyOrder(id, { status: 'confirmed' })
+  await shop.eventuallyPayment(paymentId ?? '', { status: 'captured' })
   const paths = [`/orders/${id}`, `/payments/${paymentId}`]
   for (const path of paths) {
     for (const token of [buyer.token, shop.operator])

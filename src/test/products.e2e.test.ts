@@ -100,6 +100,7 @@ test('an Idempotency-Key adds stock once', async () => {
 
 test('customers and strangers change nothing', async () => {
   const [{ token }, { sku, price }] = [await shop.newBuyer(), await shop.newProduct(5)]
+  await shop.eventuallyStock(sku, 5)
   const forbidden = { status: 403, code: 'forbidden' }
   expect(refusal(await put(sku, { name: 'Mine', price: eur(1) }, token))).toEqual(forbidden)
   expect(refusal(await put(freshSku(), { name: 'New', price: eur(1) }, token))).toEqual(forbidden)

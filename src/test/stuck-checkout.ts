@@ -1,17 +1,19 @@
 import type { SagaState } from '#platform/saga/definition'
 import type { Checkout, Shop } from './shop.ts'
 
+const gone = { code: 'order-not-pending', message: 'The order is gone.' }
+const unanswered = { code: 'timeout', message: 'The step charge-payment was not answered in time.' }
+
 /** What no step could be left with by itself in the time that a test has. */
 const stranded = {
   /** The order could not be confirmed, and the refund was never answered. */
   'needs-operator': (state: SagaState): SagaState => ({
     ...state,
     status: 'needs-operator',
-    error: { code: 'order-not-pending', message: 'The order is gone.' },
+    error: gone,
     steps: state.steps.map((step) => {
-      const error = { code: 'timeout', message: 'The step charge-payment was not answered in time.' }
-      if (step.name === 'charge-payment') return { ...step, undo: { attempt: 11, limit: 11, error } }
-      return step.name === 'confirm-order' ? { ...step, status: 'failed', error } : step
+      if (step.name === 'charge-payment') return { ...step, undo: { attempt: 11, limit: 11, error: unanswered } }
+      return step.name === 'confirm-order' ? { ...step, status: 'failed', error: gone } : step
     }),
   }),
   /** The charge was asked for and is not answered yet. */

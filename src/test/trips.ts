@@ -12,7 +12,7 @@ import { outboxOn } from './mechanism.ts'
 import { counted, pay, silent, trace } from './messaging.ts'
 
 /** What a trip knows. */
-export type Trip = { seat: string; paymentId: string | null; booked?: boolean }
+type Trip = { seat: string; paymentId: string | null; booked?: boolean }
 
 const step = (name: string, kind: StepDefinition['kind'], compensation: StepDefinition['compensation']) => ({
   name,
@@ -43,7 +43,7 @@ export const tripChanged = defineEvent(
   z.object({ status: z.string() }),
 )
 
-export const tables = `create table seats (seat text not null, taken_by text not null, constraint seats_pkey primary key (seat));
+const tables = `create table seats (seat text not null, taken_by text not null, constraint seats_pkey primary key (seat));
   create table bookings (trip text not null, constraint bookings_pkey primary key (trip))`
 
 type Behaviour = (tx: Tx, trips: AtStep<'orders', Trip>[]) => Promise<unknown> | void

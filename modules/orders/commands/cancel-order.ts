@@ -3,16 +3,24 @@ import { cancelled } from '../cancelled.ts'
 import type { Context } from '../context.ts'
 import { leaveCheckouts } from '../leave-checkouts.ts'
 import { cancel } from '../order.ts'
-import { lockOrder, returnStock, updateOrders } from '../repository.ts'
+import { lockOrder, orderNotFound, returnStock, updateOrders } from '../repository.ts'
 import { type OrderSnapshot, toOrderSnapshot } from '../snapshot.ts'
 import { orderDeadlineKind } from '../timers/order-deadline.ts'
 
-/** Cancels the order and gives its stock back; payments returns what was taken. @throws DomainError `order-not-found`, `already-cancelled` */
-export const cancelOrder = (context: Context, input: { id: string }): Promise<OrderSnapshot> =>
+/** Whose order it must be; null when anybody's will do. */
+export type CancelOrder = { id: string; userId: string | null }
+
+/**
+ * Cancels the order and gives its stock back; payments returns what was taken.
+ * @throws DomainError `order-not-found`, also for the order of another user; `already-cancelled`
+ */
+export const cancelOrder = (context: Context, input: CancelOrder): Promise<OrderSnapshot> =>
   context.transact(async (tx, emit, transaction) => {
     const story = { tx, emit, transaction, trace: context.trace, now: context.now() }
     await leaveCheckouts(story, context.checkouts, [input.id])
-    const order = cancel(await lockOrder(tx, input.id), 'requested')
+    const held = await lockOrder(tx, input.id)
+    if (input.userId !== null && input.userId !== held.userId) throw orderNotFound()
+    const order = cancel(held, 'requested')
     await updateOrders(tx, [order])
     await cancelTimer(tx, orderDeadlineKind, order.id)
     await returnStock(tx, [order])

@@ -10,7 +10,10 @@ import type { PlaceOrder } from './place-order.ts'
  * is too small fails the first step.
  * @throws DomainError `unknown-sku`, `mixed-currencies`, `account-closed`
  */
-export const startCheckout = (context: Context, { userId, lines, paymentToken }: PlaceOrder): Promise<CheckoutSnapshot> =>
+export const startCheckout = (
+  context: Context,
+  { userId, lines, paymentToken }: PlaceOrder,
+): Promise<CheckoutSnapshot> =>
   context.transact(async (tx, emit, transaction) => {
     const wanted = mergeLines(lines)
     const [products] = await Promise.all([

@@ -1,6 +1,7 @@
 import { and, gt, inArray, sql } from 'drizzle-orm'
 import { type ConsumerDefinition, onEach } from '#platform/messaging/consumer'
 import type { Tx } from '#platform/postgres'
+import { cancelTimers } from '#platform/timers'
 import { userClosed, userEvents, userRegistered } from '#events/users'
 import { cancelled } from '../cancelled.ts'
 import { leaveCheckouts } from '../leave-checkouts.ts'
@@ -8,6 +9,7 @@ import { cancel } from '../order.ts'
 import { lockOrders, returnStock, updateOrders } from '../repository.ts'
 import type { Checkouts } from '../sagas/checkout.ts'
 import { orders } from '../schema.ts'
+import { orderDeadlineKind } from '../timers/order-deadline.ts'
 
 /** A confirmed order is cancelled with its user's account for this long. */
 const refundableMs = 24 * 3_600_000
@@ -45,6 +47,11 @@ export const knowUsers = ({ now, checkouts }: Parts): ConsumerDefinition<'orders
         .filter(({ status }) => status !== 'cancelled')
         .map((order) => cancel(order, 'user-closed'))
       await updateOrders(tx, ended)
+      await cancelTimers(
+        tx,
+        orderDeadlineKind,
+        ended.map(({ id }) => id),
+      )
       await returnStock(tx, ended)
       for (const order of ended) emit(cancelled(order))
     }),

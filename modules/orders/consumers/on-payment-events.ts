@@ -35,7 +35,7 @@ const settle = (order: Order, type: string, paymentId: string, at: Date): Order 
       // Money that comes for a cancelled order goes back: payments hears of the cancellation itself.
       return order.status === 'pending' ? confirm(order, paymentId, at) : order
     case paymentDeclined.type:
-      return order.status === 'pending' ? cancel(order, 'declined') : order
+      return order.status === 'pending' ? { ...cancel(order, 'declined'), paymentId } : order
     case paymentRefunded.type:
       return order.status === 'cancelled' ? order : cancel(order, 'refunded')
     default:
@@ -59,9 +59,7 @@ export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'
           const data = message.data as Payment
           const outcome = outcomeOf(message.type, data)
           const { trace } = message
-          return outcome
-            ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }]
-            : []
+          return outcome ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }] : []
         }),
       )
       const held = await lockOrders(tx, [...new Set(messages.map(({ data }) => (data as Payment).orderId))])

@@ -20,10 +20,9 @@ export const projectOrders = (snapshots: Snapshots): ConsumerDefinition<'orders'
   handlers: [
     onBatch([orderStarted, orderCreated, orderConfirmed, orderCancelled], async ({ tx }, messages) => {
       const skus = messages.flatMap(({ data }) => (data as WithLines).lines?.map(({ sku }) => sku) ?? [])
-      await Promise.all([
-        snapshots.project(tx, 'order', unique(messages.map(({ subject }) => subject))),
-        snapshots.project(tx, 'product', unique(skus)),
-      ])
+      // Who sees the order sees what it took from the stock.
+      await snapshots.project(tx, 'product', unique(skus))
+      await snapshots.project(tx, 'order', unique(messages.map(({ subject }) => subject)))
     }),
     onBatch([productChanged], ({ tx }, messages) =>
       snapshots.project(tx, 'product', unique(messages.map(({ subject }) => subject))),

@@ -1,7 +1,8 @@
 import type { Context } from '../context.ts'
 import { type OrderSnapshot, allOrders, orderSnapshot, ordersOf } from '../snapshot.ts'
 
-export type OrderPage = { items: OrderSnapshot[]; more: boolean }
+/** `next` is the id that the next page comes before, undefined on the last one. */
+export type OrderPage = { items: OrderSnapshot[]; next: string | undefined }
 
 /** The orders of a user, or of all, newest first, from the one before `before`; two round trips, however many. */
 export const listOrders = async (
@@ -9,9 +10,6 @@ export const listOrders = async (
   { userId, before, limit }: { userId: string | undefined; before?: string | undefined; limit: number },
 ): Promise<OrderPage> => {
   const list = userId === undefined ? allOrders : ordersOf(userId)
-  const stored = await snapshots.list('order', list, { before, limit: limit + 1 })
-  return {
-    items: stored.slice(0, limit).map((text) => orderSnapshot.parse(JSON.parse(text))),
-    more: stored.length > limit,
-  }
+  const { stored, next } = await snapshots.list('order', list, { before, limit })
+  return { items: stored.map((text) => orderSnapshot.parse(JSON.parse(text))), next }
 }

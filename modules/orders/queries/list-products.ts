@@ -1,10 +1,15 @@
 import type { Context } from '../context.ts'
 import { type ProductSnapshot, allProducts, productSnapshot } from '../snapshot.ts'
 
-const most = 1_000
+const pageSize = 1_000
 
 /** Every product, by SKU. */
 export const listProducts = async ({ snapshots }: Pick<Context, 'snapshots'>): Promise<ProductSnapshot[]> => {
-  const stored = await snapshots.list('product', allProducts, { limit: most })
-  return stored.map((text) => productSnapshot.parse(JSON.parse(text))).toReversed()
+  const found: ProductSnapshot[] = []
+  for (let before: string | undefined; ;) {
+    const { stored, next } = await snapshots.list('product', allProducts, { before, limit: pageSize })
+    found.push(...stored.map((text) => productSnapshot.parse(JSON.parse(text))))
+    if (next === undefined) return found.toReversed()
+    before = next
+  }
 }

@@ -57,11 +57,18 @@ export const verifyCheckouts = async (world: World, listed: Listed): Promise<Set
   return theirs
 }
 
-/** An order that no answer named is the second effect of one command, unless a command was never answered. */
+/**
+ * An order that no answer named is the second effect of one command, unless a command was never answered: because the run
+ * ended, or because its account was closed before it was sent again.
+ */
 export const verifyNoMore = ({ record, door }: World, listed: Listed, theirs: Set<string>): void => {
-  const more = [...listed.keys()].filter((id) => !record.orders.has(id) && !theirs.has(id))
-  if (more.length > door.figures.unanswered)
-    record.breach(`${more.length} orders were never answered for: ${more.slice(0, 20).join(', ')}`)
+  const leavers = new Set(record.customers.filter(({ closing }) => closing).map(({ id }) => id))
+  const more = [...listed.values()].filter(
+    ({ id, userId }) => !record.orders.has(id) && !theirs.has(id) && !leavers.has(userId),
+  )
+  if (more.length <= door.figures.unanswered) return
+  const told = more.slice(0, 20).map(({ id, userId, status, createdAt }) => [id, userId, status, createdAt].join(' '))
+  record.breach(`${more.length} orders were never answered for: ${told.join(', ')}`)
 }
 
 /** What each product has, and what its orders hold, is what the clients were told was added. */

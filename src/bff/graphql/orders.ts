@@ -10,7 +10,7 @@ import {
 } from '#modules/orders'
 import { requireCustomer } from '../access.ts'
 import { encodeCursor, parseInput, placeOrderInput } from '../inputs.ts'
-import { findOrder, readOrder, readOrders, refuseForeignOrder, versionsOfOrder } from '../orders.ts'
+import { cancellationBy, findOrder, readOrder, readOrders, versionsOfOrder } from '../orders.ts'
 import { findPayment } from '../payments.ts'
 import { findUser } from '../users.ts'
 import { builder } from './builder.ts'
@@ -70,7 +70,7 @@ const OrderEdge = builder.objectRef<OrderSnapshot>('OrderEdge').implement({
 
 const PageInfo = builder.objectRef<OrderPage>('PageInfo').implement({
   fields: (t) => ({
-    hasNextPage: t.boolean({ resolve: ({ more }) => more }),
+    hasNextPage: t.boolean({ resolve: ({ next }) => next !== undefined }),
     hasPreviousPage: t.boolean({ resolve: () => false }),
     startCursor: t.string({ nullable: true, resolve: ({ items: [first] }) => (first ? encodeCursor(first.id) : null) }),
     endCursor: t.string({
@@ -157,12 +157,12 @@ builder.mutationFields((t) => ({
     resolve: async (_, given, { call, options: { modules } }, info) => {
       const id = parseId(given.id)
       const identity = await call.signedIn()
-      await refuseForeignOrder(call, identity, id)
+      const input = cancellationBy(identity, id)
       return mutateOnce(
-        { call, info, identity, input: { id } },
+        { call, info, identity, input },
         {
           module: modules.orders,
-          run: (keep) => cancelOrder(modules.orders.context(call.trace, keep), { id }),
+          run: (keep) => cancelOrder(modules.orders.context(call.trace, keep), input),
           result: orderSnapshot,
           changed: versionsOfOrder,
         },

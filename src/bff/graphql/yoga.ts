@@ -1,14 +1,17 @@
 import { GraphQLError } from 'graphql'
-import { createYoga } from 'graphql-yoga'
+import { type Plugin, createYoga } from 'graphql-yoga'
 import type { Log } from '#platform/log'
 import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
+import { limitCost } from './cost.ts'
 import './users.ts'
 import './orders.ts'
 import './checkouts.ts'
 import './payments.ts'
 
 const schema = builder.toSchema()
+
+const limited: Plugin = { onValidate: ({ addValidationRule }) => addValidationRule(limitCost) }
 
 export type Graphql = ReturnType<typeof createGraphql>
 
@@ -42,6 +45,7 @@ export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }
     // The limit is set where the body enters; Yoga's own copies every body through a stream.
     maxRequestBodySize: false,
     maskedErrors: { maskError },
+    plugins: [limited],
   })
   return { yoga, schema, maskError }
 }

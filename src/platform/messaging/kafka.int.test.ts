@@ -4,6 +4,7 @@ import { sql } from 'drizzle-orm'
 import { join } from 'node:path'
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
+import { sleep } from '#platform/retry'
 import { countedOn, newTopic, recordOf, silent, testBroker } from '../../test/messaging.ts'
 import { type ConsumerOptions, createConsumer, onEach } from './consumer.ts'
 import type { Broker } from './kafka.ts'
@@ -207,6 +208,40 @@ test('a message that is tried for longer than the session lasts is not delivered
   await eventually(async () => expect(await effects()).toEqual([sent]), 30_000)
   await consumer.stop()
   expect(deliveries).toBe(1)
+})
+
+test('what another process has handled further is not taken back by one that was frozen meanwhile', async () => {
+  const topic = await newTopic(broker, 4)
+  const group = `${topic}-readers`
+  const caughtUp = () => eventually(async () => expect(await broker.lag(group, topic)).toEqual([]), 20_000)
+  await send(topic, 20)
+  const frozen = child('frozen-reader.ts', schema.services.KAFKA_BROKERS, group, topic)
+  const said = frozen.stdout.getReader()
+  const nextSaid = async () => new TextDecoder().decode((await said.read()).value)
+  try {
+    await nextSaid()
+    frozen.kill('SIGSTOP')
+    const other = broker.subscribe({ group, topic, handle: () => Promise.resolve() })
+    await other.start()
+    await caughtUp()
+    await send(topic, 20)
+    await caughtUp()
+    frozen.kill('SIGCONT')
+    // It has joined the group again when it is given something that it has not been given before.
+    const joined = new AbortController()
+    const joining = (async () => {
+      while (!/[1-9]/.test(await nextSaid()));
+      joined.abort()
+    })()
+    while (!joined.signal.aborted) await send(topic, 8)
+    await joining
+    await sleep(2_000)
+    await caughtUp()
+    await other.stop()
+  } finally {
+    frozen.kill('SIGKILL')
+    await frozen.exited
+  }
 })
 
 test('topics are made once, with the partitions asked for, and left as they are', async () => {

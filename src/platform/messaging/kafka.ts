@@ -217,16 +217,27 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
   let handled = new Map<number, string>()
   let committing: Promise<void> = Promise.resolve()
   let commitQueued = false
+  /**
+   * Counts how often partitions were assigned: what was handled before is another process's to commit, which may be further
+   * by now. The broker would take the older offset, and its messages would count as not handled until the next one comes.
+   */
+  let assignment = 0
+
+  const reassigned = () => {
+    assignment += 1
+    handled = new Map()
+  }
 
   const commit = async (from: KafkaConsumer) => {
     commitQueued = false
+    const under = assignment
     const taken = handled
     handled = new Map()
     const offsets = [...taken].map(([partition, offset]) => ({ topic, partition, offset }))
     try {
       if (offsets.length > 0) await from.commitOffsets(offsets)
     } catch (error) {
-      handled = new Map([...taken, ...handled])
+      if (under === assignment) handled = new Map([...taken, ...handled])
       throw error
     }
   }
@@ -245,6 +256,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
   const eachBatch = async (from: KafkaConsumer, payload: EachBatchPayload) => {
     const { batch } = payload
     if (!payload.isRunning() || payload.isStale()) return
+    const under = assignment
     const records = batch.messages.map((message) => ({
       topic,
       key: message.key?.toString('utf8') ?? '',
@@ -253,6 +265,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
       offset: message.offset,
     }))
     await handle({ partition: batch.partition, records, heartbeat: payload.heartbeat })
+    if (under !== assignment) return
     payload.resolveOffset(batch.lastOffset())
     handled.set(batch.partition, String(BigInt(batch.lastOffset()) + 1n))
     commitSoon(from)
@@ -276,7 +289,9 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     next.on(next.events.FETCH, () => {
       lastFetch = Date.now()
     })
-    next.on(next.events.REBALANCING, () => handled.clear())
+    next.on(next.events.REBALANCING, reassigned)
+    // A member that the broker had given up joins again without that event.
+    next.on(next.events.GROUP_JOIN, reassigned)
     next.on(next.events.CRASH, ({ payload }) => {
       // One that restarts by itself is everyday life with a broker; /readyz tells when it does not come back.
       if (payload.restart) return log.debug({ group, error: messageOf(payload.error) }, 'the consumer restarts')

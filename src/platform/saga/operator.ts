@@ -5,6 +5,7 @@ import type { Tx } from '../postgres.ts'
 import type { Operation, SagaState, SagaStatus } from './definition.ts'
 import type { Saga } from './saga.ts'
 import { type StoredSaga, type Transition, findSaga, historyOf, waitingSagas } from './store.ts'
+import { nextToUndo } from './undo.ts'
 
 /** A saga as an operator sees it. */
 export type SagaSummary = {
@@ -12,6 +13,8 @@ export type SagaSummary = {
   name: string
   status: SagaStatus
   error: SagaState['error']
+  /** The step whose compensation waits for an operator. */
+  stuckAt: string | null
   steps: { name: string; status: string; at: string | null; error: SagaState['error']; tries: number }[]
   version: number
   correlationId: string
@@ -66,6 +69,7 @@ const toSummary = ({ id, name, state, version, correlationId, createdAt, updated
   name,
   status: state.status,
   error: state.error,
+  stuckAt: state.status === 'needs-operator' ? (nextToUndo(state)?.name ?? null) : null,
   steps: state.steps.map(({ name, status, at, error, attempt, undo }) => ({
     name,
     status,

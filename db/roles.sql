@@ -12,7 +12,7 @@ begin
   execute format('alter role %I in database %I set search_path = %I', module, current_database(), module);
   execute format('alter role %I in database %I set lock_timeout = %L', module, current_database(), '3s');
   execute format('alter role %I in database %I set statement_timeout = %L', module, current_database(), '15s');
-  execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', module, current_database(), '30s');
+  execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', module, current_database(), '5s');
 
   execute format('revoke all on database %I from public', current_database());
   execute format('grant connect on database %I to %I', current_database(), module);

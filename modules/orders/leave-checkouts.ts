@@ -1,11 +1,16 @@
 import { and, isNotNull, sql } from 'drizzle-orm'
 import type { Emit, Trace } from '#platform/messaging/message'
+import type { Outcome } from '#platform/saga/definition'
 import type { SagaContext } from '#platform/saga/saga'
 import type { Tx } from '#platform/postgres'
+import type { CheckoutData } from './checkout.ts'
 import type { Checkouts } from './sagas/checkout.ts'
 import { orders } from './schema.ts'
 
-type Leaving = SagaContext & { tx: Tx; emit: Emit<'orders'>; trace: Trace }
+type Story = { emit: Emit<'orders'>; trace: Trace }
+
+/** `storyOf` says to which story the cancelling of a user's orders belongs. */
+type Leaving = SagaContext & { tx: Tx; storyOf: (userId: string) => Story | undefined }
 
 /**
  * Tells the checkouts of these orders that the orders are being cancelled, with their stock, by somebody else: they roll back
@@ -13,19 +18,17 @@ type Leaving = SagaContext & { tx: Tx; emit: Emit<'orders'>; trace: Trace }
  */
 export const leaveCheckouts = async (context: Leaving, checkouts: Checkouts, orderIds: string[]): Promise<void> => {
   if (orderIds.length === 0) return
-  const { tx, transaction, now, emit, trace } = context
+  const { tx, transaction, now, storyOf } = context
   const rows = await tx
-    .select({ id: orders.id })
+    .select({ id: orders.id, userId: orders.userId })
     .from(orders)
     .where(and(sql`${orders.id} = any(${`{${orderIds.join(',')}}`}::uuid[])`, isNotNull(orders.checkoutId)))
   await checkouts.hear(
     { transaction, now },
-    rows.map(({ id }) => ({
-      key: id,
-      step: 'create-order',
-      outcome: { is: 'undone', data: { stockHeld: false } },
-      emit,
-      trace,
-    })),
+    rows.flatMap(({ id, userId }) => {
+      const story = storyOf(userId)
+      const outcome: Outcome<CheckoutData> = { is: 'undone', data: { stockHeld: false } }
+      return story ? [{ key: id, step: 'create-order', outcome, ...story }] : []
+    }),
   )
 }

@@ -92,9 +92,16 @@ const productOf = (held: ReadonlyMap<string, Product>, sku: string): Product => 
   return product
 }
 
-/** Holds the user's closing back until the transaction ends. @throws DomainError `account-closed` when the user is known to be closed; one not known yet may buy */
+/**
+ * Holds the user's closing back until the transaction ends, also of one who is not known yet and may buy.
+ * @throws DomainError `account-closed` when the user is known to be closed
+ */
 export const refuseClosedUser = async (tx: Tx, userId: string): Promise<void> => {
-  const [known] = await tx.select().from(knownUsers).where(eq(knownUsers.id, userId)).for('share')
+  const [, [known]] = await Promise.all([
+    // Version 0 is below every one that an event can tell of.
+    tx.insert(knownUsers).values({ id: userId, status: 'active', version: 0 }).onConflictDoNothing(),
+    tx.select().from(knownUsers).where(eq(knownUsers.id, userId)).for('share'),
+  ])
   if (known?.status === 'closed') throw new DomainError('account-closed', 'The account is closed.')
 }
 

@@ -20,10 +20,8 @@ const rateOf = (said: string): number => {
   return Number(rate)
 }
 
-const load = (clients: number, seconds: number) => [
-  ...['-n', '-M', 'prepared', '-j', '2'],
-  ...['-c', String(clients), '-T', String(seconds)],
-]
+const load = (clients: number, seconds: number): string[] =>
+  `-n -M prepared -j 2 -c ${clients} -T ${seconds}`.split(' ')
 
 /** Transactions a second of a script, as the module users. */
 export const pgbenchScript = async (

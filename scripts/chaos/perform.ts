@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { sleep } from '#platform/retry'
 import { parseMigrateConfig } from '../../src/config.ts'
 import { migrate } from '../migrate.ts'
+import { interrupted } from '../services/failure.ts'
 import { bulkheadFolder } from '../services/paths.ts'
 import type { Progress } from '../services/service.ts'
 import { type App, createApps } from './apps.ts'
@@ -148,6 +149,8 @@ export const runChaos = async (options: RunOptions): Promise<Outcome> => {
     for (const app of apps)
       await until(async () => (await app.notReady()) === undefined, 60_000, `${app.name} was not ready`)
     return await perform(apps, stage, crashes, options)
+  } catch (error) {
+    throw signal.aborted ? interrupted() : error
   } finally {
     await Promise.all(apps.map((app) => app.end()))
     for (const { gates } of apps) for (const gate of Object.values(gates)) gate.end()

@@ -18,8 +18,10 @@ export type Finding = { line: string; waits: boolean }
 
 export type Findings = AsyncGenerator<Finding>
 
+/** A breach. */
 export const broken = (line: string): Finding => ({ line, waits: false })
 
+/** What an operator has been told. */
 export const apart = (line: string): Finding => ({ line, waits: true })
 
 /** What waits for an operator. */
@@ -34,14 +36,17 @@ export type Waiting = {
 /** It holds when it finds nothing, or only what waits. */
 export type Invariant = { name: string; check(sources: Sources, waiting: Waiting): Findings }
 
+/** A column as text. */
 export const text = (row: SqlRow, column: string): string => String(row[column])
 
+/** A column as text, or null. */
 export const nullable = (row: SqlRow, column: string): string | null =>
   row[column] === null ? null : String(row[column])
 
 /** The least and the greatest of all UUIDs. */
 export const uuids = { first: '00000000-0000-0000-0000-000000000000', last: 'ffffffff-ffff-ffff-ffff-ffffffffffff' }
 
+/** Whether Postgres would take it for a UUID. */
 export const isUuid = (id: string): boolean => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)
 
 /** An array of Postgres. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { openEnds } from './breaches/endings.ts'
+import { manyOrders } from './breaches/many-orders.ts'
 import { outboxRow, wrongMessages } from './breaches/messages.ts'
 import { lostRows, moneyBreaches } from './breaches/money.ts'
 import { type BoughtOrder, type Breaches, type Planting, both, plantingOn } from './breaches/planting.ts'
@@ -25,6 +26,14 @@ test('a system at rest, with every flow in it, breaks none and has nothing that 
   expect(await linesNow('broken')).toEqual({})
   expect(await linesNow('waiting')).toEqual({})
 })
+
+/** What payments says was captured and not given back, in EUR. */
+const total = async (): Promise<number> => {
+  const [row] = await system.owner.run(
+    `select sum(amount)::text as sum from payments.payments where status = 'captured'`,
+  )
+  return Number(row?.['sum'])
+}
 
 /** Plants all of them, each about something else, and expects each to be told and no other invariant to be broken by any. */
 const describeBreaches = (name: string, breaks: number[], breaches: Breaches, { inRedis = false } = {}) =>
@@ -82,6 +91,28 @@ describeBreaches('something left out for an operator', [5], {
   },
 })
 describeBreaches('messages that are wrong', [6], wrongMessages(system, planting))
+
+test('one order that is wrong is found among thousands', async () => {
+  const many = manyOrders(system, 5_500)
+  await many.plant()
+  try {
+    await system.project()
+    expect(await linesNow('broken')).toEqual({})
+    const [row] = await system.owner.run('select id, payment from public.many order by id offset 2750 limit 1')
+    const { id, payment } = row ?? {}
+    await system.owner.run('update orders.orders set total_amount = 500 where id = $1', [id ?? null])
+    expect(await linesNow('broken')).toEqual({
+      2: [
+        `EUR: ${await total()} at the provider, ${await total()} in payments, ${(await total()) + 1} in confirmed orders`,
+        `order ${id} is confirmed with a total of 500 EUR, and its payment ${payment} is of 499 EUR`,
+      ].join('\n'),
+      4: `orders: order ${id} has version 2 in Redis and 2 in the tables; what differs: total`,
+    })
+  } finally {
+    await many.mend()
+    await system.project()
+  }
+})
 
 describe('what waits for an operator breaks nothing:', () => {
   const { compensated, confirmed } = system.done

@@ -6,6 +6,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
@@ -120,14 +121,26 @@ const disownStaleLock = (profile: string, data: string) => {
   if (pid === former) writeFileSync(lock, [process.pid, ...rest].join('\n'))
 }
 
+/** Removes what starts that were killed have left, as far as nobody writes there any more. */
+const removePartials = (folder: string) => {
+  for (const name of readdirSync(folder).filter((name) => name.startsWith('data.partial-'))) {
+    try {
+      rmSync(join(folder, name), { recursive: true, force: true })
+    } catch {
+      // It goes with the next start, or with the profile.
+    }
+  }
+}
+
 /** Makes the data of a profile when there is none. Returns its folder. */
 export const layOutPostgres = async (home: PostgresHome, job: Job): Promise<string> => {
   const folder = await layOutFolder(home, job)
   const data = join(folder, 'data')
   if (!existsSync(data)) {
     const empty = await template(home, job)
-    const partial = `${data}.partial`
-    rmSync(partial, { recursive: true, force: true })
+    // Of this process alone: what a start that was killed had begun to lay out, its children may still be writing.
+    const partial = `${data}.partial-${process.pid}`
+    removePartials(folder)
     await run(home, 'cp', ['-R', empty, partial], job)
     const setPassword = `alter role ${user} password '${job.secrets.postgres}'\n`
     await run(home, 'postgres', ['--single', '-D', partial, 'postgres'], job, setPassword)

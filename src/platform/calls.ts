@@ -69,6 +69,7 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
   const stopping = new AbortController()
   const underWay = new Set<Promise<void>>()
 
+  /** Records outcomes of one kind. */
   const record = async (finished: Finished[]): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
@@ -76,10 +77,7 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
         tx: transaction.tx,
         emitFor: (timer) => (message) => void emitted.push({ message, trace: timer.trace }),
       }
-      for (const [kind, definition] of byKind) {
-        const own = finished.filter(({ timer }) => timer.kind === kind)
-        if (own.length > 0) await definition.record(context, own)
-      }
+      await byKind.get(finished[0]?.timer.kind ?? '')?.record(context, finished)
       await finishTimers(
         transaction.run,
         finished.map(({ timer }) => timer),
@@ -102,10 +100,14 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
   }
 
   const recordTogether = createGroupCommit(async (finished: Finished[]) => {
-    try {
-      await record(finished)
-    } catch {
-      for (const one of finished) await recordOne(one)
+    // A transaction for each kind: two kinds would lock the same aggregates twice, in two orders.
+    for (const kind of new Set(finished.map(({ timer }) => timer.kind))) {
+      const own = finished.filter(({ timer }) => timer.kind === kind)
+      try {
+        await record(own)
+      } catch {
+        for (const one of own) await recordOne(one)
+      }
     }
   })
 

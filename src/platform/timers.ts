@@ -172,48 +172,39 @@ const toTimer = (row: SqlRow): Timer => ({
 })
 
 /**
- * Fires due timers: those claimed together share a transaction with their effects; when it fails, one by one, and one that
- * fails alone is postponed with back-off. The aggregates are locked before the timers' rows, as in every other transaction, and
- * a timer that turns out to be gone by then takes its effects with it.
+ * Fires due timers, each in a transaction of its own with its effects: several in one would lock their aggregates in no
+ * order. One that fails is postponed with back-off. The aggregates are locked before the timer's row, as in every other
+ * transaction, and a timer that turns out to be gone by then takes its effects with it.
  */
 export const createTimers = <Source extends string>(options: TimersOptions<Source>): Worker => {
   const { definitions, postgres, outbox, committed, log, claimMs = 5_000, pollMs = 3_000, batchSize = 50 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
 
-  const fire = async (timers: Timer[]): Promise<void> => {
+  const fire = async (timer: Timer): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
-      for (const timer of timers) {
-        const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace })
-        await byKind.get(timer.kind)?.fire({ tx: transaction.tx, emit, transaction }, timer)
-      }
-      await finishTimers(transaction.run, timers)
+      const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace })
+      await byKind.get(timer.kind)?.fire({ tx: transaction.tx, emit, transaction }, timer)
+      await finishTimers(transaction.run, [timer])
       outbox.append(transaction, emitted)
     })
     if (emitted.length > 0) committed()
   }
 
-  const fireOne = async (timer: Timer): Promise<void> => {
-    try {
-      await fire([timer])
-    } catch (error) {
-      if (error instanceof GoneError) return
-      const { kind, key, attempts } = timer
-      log.error({ kind, key, attempts, error: messageOf(error) }, 'a timer failed; it is tried again')
-      await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 30_000 }))
-    }
-  }
-
   const round = async (): Promise<number> => {
     const kinds = [...byKind.keys()]
     const { timers, nextInMs } = await claimDue(postgres.run, { kinds, claimMs, limit: batchSize })
-    if (timers.length === 0) return nextInMs
-    try {
-      await fire(timers)
-    } catch {
-      for (const timer of timers) await fireOne(timer)
+    for (const timer of timers) {
+      try {
+        await fire(timer)
+      } catch (error) {
+        if (error instanceof GoneError) continue
+        const { kind, key, attempts } = timer
+        log.error({ kind, key, attempts, error: messageOf(error) }, 'a timer failed; it is tried again')
+        await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 30_000 }))
+      }
     }
-    return 0
+    return timers.length === 0 ? nextInMs : 0
   }
   return createWorker({ round, pollMs, log, name: 'timers', enabled: definitions.length > 0 })
 }

@@ -57,7 +57,8 @@ describe('an order', () => {
   test('whose payment is declined is cancelled, and its stock comes back', async () => {
     const [buyer, { sku, price }] = [await shop.newBuyer(), await shop.newProduct(5)]
     const { id } = await shop.buy(buyer, [{ sku, quantity: 3 }], 'tok_declined')
-    await shop.eventuallyOrder(id, { status: 'cancelled', reason: 'declined', paymentId: null, version: 2 })
+    const { paymentId } = await shop.eventuallyOrder(id, { status: 'cancelled', reason: 'declined', version: 2 })
+    await shop.eventuallyPayment(paymentId ?? '', { status: 'declined' })
     await shop.eventuallyStock(sku, 5)
     await shop.expectBalanced(sku)
     await shop.quiet(id)

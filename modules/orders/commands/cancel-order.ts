@@ -16,8 +16,8 @@ export type CancelOrder = { id: string; userId: string | null }
  */
 export const cancelOrder = (context: Context, input: CancelOrder): Promise<OrderSnapshot> =>
   context.transact(async (tx, emit, transaction) => {
-    const story = { tx, emit, transaction, trace: context.trace, now: context.now() }
-    await leaveCheckouts(story, context.checkouts, [input.id])
+    const storyOf = () => ({ emit, trace: context.trace })
+    await leaveCheckouts({ tx, transaction, now: context.now(), storyOf }, context.checkouts, [input.id])
     const held = await lockOrder(tx, input.id)
     if (input.userId !== null && input.userId !== held.userId) throw orderNotFound()
     const order = cancel(held, 'requested')

@@ -1,5 +1,5 @@
 import { and, gt, inArray, sql } from 'drizzle-orm'
-import { type ConsumerDefinition, onEach } from '#platform/messaging/consumer'
+import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
 import type { Tx } from '#platform/postgres'
 import { cancelTimers } from '#platform/timers'
 import { userClosed, userEvents, userRegistered } from '#events/users'
@@ -14,20 +14,33 @@ import { orderDeadlineKind } from '../timers/order-deadline.ts'
 /** A confirmed order is cancelled with its user's account for this long. */
 const refundableMs = 24 * 3_600_000
 
-const know = async (tx: Tx, id: string, status: 'active' | 'closed', version: number) => {
-  await tx.execute(sql`insert into known_users (id, status, version) values (${id}, ${status}, ${version})
+type Known = { id: string; status: 'active' | 'closed'; version: number }
+
+/** Keeps the newest of what is known of each user; one statement, whatever their number. */
+const know = async (tx: Tx, users: Known[]): Promise<void> => {
+  const newest = new Map<string, Known>()
+  for (const user of users) if (user.version >= (newest.get(user.id)?.version ?? 0)) newest.set(user.id, user)
+  const rows = [...newest.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  await tx.execute(sql`insert into known_users (id, status, version)
+    select id, status, version from json_populate_recordset(null::known_users, ${JSON.stringify(rows)})
     on conflict (id) do update set status = excluded.status, version = excluded.version
     where known_users.version < excluded.version`)
 }
 
-/** The user's orders that are pending, or were confirmed within the last day. */
-const openOrders = async (tx: Tx, userId: string, now: Date): Promise<string[]> => {
+/** The orders of these users that are pending, or were confirmed within the last day. */
+const openOrders = async (tx: Tx, userIds: string[], now: Date): Promise<string[]> => {
   const since = new Date(now.getTime() - refundableMs).toISOString()
   const open = sql`(${orders.status} = 'pending' or ${gt(orders.confirmedAt, sql`${since}`)})`
   const rows = await tx
     .select({ id: orders.id })
     .from(orders)
-    .where(and(sql`${orders.userId} = ${userId}`, inArray(orders.status, ['pending', 'confirmed']), open))
+    .where(
+      and(
+        sql`${orders.userId} = any(${`{${userIds.join(',')}}`}::uuid[])`,
+        inArray(orders.status, ['pending', 'confirmed']),
+        open,
+      ),
+    )
   return rows.map(({ id }) => id)
 }
 
@@ -37,11 +50,25 @@ type Parts = { now: () => Date; checkouts: Checkouts }
 export const knowUsers = ({ now, checkouts }: Parts): ConsumerDefinition<'orders'> => ({
   topic: userEvents,
   handlers: [
-    onEach(userRegistered, ({ tx }, { subject, sequence = 1 }) => know(tx, subject, 'active', sequence)),
-    onEach(userClosed, async ({ tx, emit, transaction }, { subject, sequence = 1, trace }) => {
-      await know(tx, subject, 'closed', sequence)
-      const open = await openOrders(tx, subject, now())
-      await leaveCheckouts({ tx, emit, transaction, trace, now: now() }, checkouts, open)
+    onBatch([userRegistered, userClosed], async ({ tx, transaction, emitFor }, messages) => {
+      await know(
+        tx,
+        messages.map(({ subject, type, sequence = 1 }) => ({
+          id: subject,
+          status: type === userClosed.type ? 'closed' : 'active',
+          version: sequence,
+        })),
+      )
+      const closings = new Map(
+        messages.filter(({ type }) => type === userClosed.type).map((each) => [each.subject, each]),
+      )
+      if (closings.size === 0) return
+      const open = await openOrders(tx, [...closings.keys()], now())
+      const storyOf = (userId: string) => {
+        const cause = closings.get(userId)
+        return cause && { emit: emitFor(cause), trace: cause.trace }
+      }
+      await leaveCheckouts({ tx, transaction, now: now(), storyOf }, checkouts, open)
       const held = await lockOrders(tx, open)
       const ended = [...held.values()]
         .filter(({ status }) => status !== 'cancelled')
@@ -53,7 +80,7 @@ export const knowUsers = ({ now, checkouts }: Parts): ConsumerDefinition<'orders
         ended.map(({ id }) => id),
       )
       await returnStock(tx, ended)
-      for (const order of ended) emit(cancelled(order))
+      for (const order of ended) storyOf(order.userId)?.emit(cancelled(order))
     }),
   ],
 })

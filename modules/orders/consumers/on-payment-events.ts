@@ -1,4 +1,6 @@
 import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
+import type { Received } from '#platform/messaging/message'
+import type { Tx } from '#platform/postgres'
 import { cancelTimers } from '#platform/timers'
 import { paymentCaptured, paymentDeclined, paymentEvents, paymentRefunded } from '#events/payments'
 import type { Outcome } from '#platform/saga/definition'
@@ -6,7 +8,7 @@ import { cancelled } from '../cancelled.ts'
 import type { CheckoutData } from '../checkout.ts'
 import { orderConfirmed } from '../events.ts'
 import { type CancelledOrder, type Order, cancel, confirm } from '../order.ts'
-import { lockOrders, returnStock, updateOrders } from '../repository.ts'
+import { lockOrders, lockProducts, returnStock, updateOrders } from '../repository.ts'
 import type { Checkouts } from '../sagas/checkout.ts'
 import { orderDeadlineKind } from '../timers/order-deadline.ts'
 
@@ -43,6 +45,21 @@ const settle = (order: Order, type: string, paymentId: string, at: Date): Order 
   }
 }
 
+const orderIdsOf = (messages: Received[]): string[] => [
+  ...new Set(messages.map(({ data }) => (data as Payment).orderId)),
+]
+
+/**
+ * Locks every order of these messages, and then every product that may get stock back: each transaction takes sagas, orders
+ * and products in this order, and each kind in the order of its ids, so that no two wait for each other.
+ */
+const lockAhead = async (tx: Tx, messages: Received[]): Promise<void> => {
+  const held = await lockOrders(tx, orderIdsOf(messages))
+  const ending = messages.filter(({ type }) => type !== paymentCaptured.type)
+  const skus = orderIdsOf(ending).flatMap((id) => held.get(id)?.lines.map(({ sku }) => sku) ?? [])
+  if (skus.length > 0) await lockProducts(tx, [...new Set(skus)])
+}
+
 type Parts = { now: () => Date; checkouts: Checkouts }
 
 /**
@@ -54,7 +71,7 @@ export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'
   handlers: [
     onBatch([paymentCaptured, paymentDeclined, paymentRefunded], async ({ tx, transaction, emitFor }, messages) => {
       await checkouts.hear(
-        { transaction, now: now() },
+        { transaction, now: now(), locked: () => lockAhead(tx, messages) },
         messages.flatMap((message) => {
           const data = message.data as Payment
           const outcome = outcomeOf(message.type, data)
@@ -62,7 +79,7 @@ export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'
           return outcome ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }] : []
         }),
       )
-      const held = await lockOrders(tx, [...new Set(messages.map(({ data }) => (data as Payment).orderId))])
+      const held = await lockOrders(tx, orderIdsOf(messages))
       const changed = new Map<string, Order>()
       const ended: CancelledOrder[] = []
       for (const message of messages) {

@@ -1,4 +1,5 @@
-import { type ConsumerDefinition, onBatch, onEach } from '#platform/messaging/consumer'
+import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
+import type { Received } from '#platform/messaging/message'
 import { orderCancelled, orderEvents, orderStarted } from '#events/orders'
 import { askRefund } from '../ask-refund.ts'
 import { lockPaymentsOf, rememberCancelled } from '../repository.ts'
@@ -13,10 +14,15 @@ export const onOrderEvents = (parts: Parts): ConsumerDefinition<'payments'> => (
     onBatch([orderStarted], (context, messages) =>
       requestCharges(context, messages, { ...parts, unlessCancelled: true }),
     ),
-    onEach(orderCancelled, async ({ tx }, { data: { orderId }, trace }) => {
-      const payment = (await lockPaymentsOf(tx, [orderId])).get(orderId)
-      if (payment) await askRefund(tx, payment, parts.now(), trace)
-      else await rememberCancelled(tx, orderId)
+    onBatch([orderCancelled], async ({ tx }, messages) => {
+      const orderIdOf = ({ data }: Received) => (data as { orderId: string }).orderId
+      // All at once, in one order: others lock several payments too.
+      const held = await lockPaymentsOf(tx, messages.map(orderIdOf))
+      for (const message of messages) {
+        const payment = held.get(orderIdOf(message))
+        if (payment) await askRefund(tx, payment, parts.now(), message.trace)
+        else await rememberCancelled(tx, orderIdOf(message))
+      }
     }),
   ],
 })

@@ -12,6 +12,7 @@ type Value = string | number | boolean | null
 
 export type BoughtOrder = { id: string; payment: string }
 
+/** Plants one after the other, and mends in the opposite order. */
 export const both = (...parts: Planting[]): Planting => ({
   plant: async () => {
     for (const { plant } of parts) await plant()

@@ -59,8 +59,11 @@ export type Saga<Source extends string, Data extends object> = {
     context: SagaContext & { emit: Emit<Source>; trace: Trace },
     begin: { id: string; replyKey: string; data: Data },
   ): Promise<StoredSaga<Data>>
-  /** Moves the sagas that these replies are for; replies of no saga, and those that come late or twice, change nothing. */
-  hear(context: SagaContext, replies: Reply<Source, Data>[]): Promise<void>
+  /**
+   * Moves the sagas that these replies are for; replies of no saga, and those that come late or twice, change nothing.
+   * `locked` runs when the sagas are locked and nothing else is: it may lock in one order what the steps will lock in theirs.
+   */
+  hear(context: SagaContext & { locked?: () => Promise<void> }, replies: Reply<Source, Data>[]): Promise<void>
   /** Fires when a step, or a compensation, was not answered in time or is to be tried again. */
   timer(now: () => Date): TimerDefinition<Source>
   /**
@@ -127,6 +130,7 @@ export const createSaga = <Source extends string, Data extends object>(
       if (replies.length === 0) return
       const keys = [...new Set(replies.map(({ key }) => key))]
       const sagas = await lockByReplyKey(context.transaction.run, name, keys)
+      await context.locked?.()
       const tasks = sagas.flatMap((saga): Task<Source, Data>[] => {
         const own = replies.filter(({ key }) => key === saga.replyKey)
         const [first] = own

@@ -72,6 +72,9 @@ export type Broker = {
 
 const fetchWaitMs = 500
 
+const commitWithinMs = 50
+const commitAgainMs = 1_000
+
 /** A client of a Kafka-protocol broker (Kafka, Redpanda). The one place that knows kafkajs. */
 export const openBroker = (settings: BrokerSettings): Broker => {
   const kafka = new Kafka(clientConfig(settings))
@@ -242,15 +245,18 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     }
   }
 
-  /** Commits behind the handler's back, so that the next fetch need not wait; at most one commit is queued. */
-  const commitSoon = (from: KafkaConsumer) => {
-    if (commitQueued) return
+  /** Commits behind the handler's back, for many batches at once, and again later when it fails. */
+  const commitSoon = (from: KafkaConsumer, inMs = commitWithinMs) => {
+    if (commitQueued || stopping.signal.aborted) return
     commitQueued = true
-    committing = committing
-      .then(() => commit(from))
-      .catch((error: unknown) =>
-        log.debug({ group, error: messageOf(error) }, 'offsets were not committed; the inbox drops what comes again'),
-      )
+    setTimeout(() => {
+      committing = committing
+        .then(() => commit(from))
+        .catch((error: unknown) => {
+          log.debug({ group, error: messageOf(error) }, 'offsets were not committed; the inbox drops what comes again')
+          if (handled.size > 0) commitSoon(from, commitAgainMs)
+        })
+    }, inMs).unref()
   }
 
   const eachBatch = async (from: KafkaConsumer, payload: EachBatchPayload) => {

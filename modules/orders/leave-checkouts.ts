@@ -27,7 +27,8 @@ export const leaveCheckouts = async (context: Leaving, checkouts: Checkouts, ord
     { transaction, now },
     rows.flatMap(({ id, userId }) => {
       const story = storyOf(userId)
-      const outcome: Outcome<CheckoutData> = { is: 'undone', data: { stockHeld: false } }
+      const error = { code: 'order-cancelled', message: 'The order was cancelled before the checkout had ended.' }
+      const outcome: Outcome<CheckoutData> = { is: 'undone', data: { stockHeld: false }, error }
       return story ? [{ key: id, step: 'create-order', outcome, ...story }] : []
     }),
   )

@@ -194,7 +194,7 @@ describe('a checkout that is still running', () => {
           : await shop.client.send('DELETE', `/users/${account.id}`, { token: account.token })
       expect(status).toBe(202)
       const ended = await shop.eventuallyCheckout(begun.id, { status: 'compensated' })
-      expect(ended.error).toMatchObject({ code: 'undone-elsewhere' })
+      expect(ended.error).toMatchObject({ code: 'order-cancelled' })
       expect(statusesOf(ended)).toEqual(['compensated', 'compensated', 'compensated', 'pending'])
       await shop.eventuallyOrder(orderId, { status: 'cancelled', reason, version: 2 })
       await expectMoneyBack(orderId, 2 * price.amount)

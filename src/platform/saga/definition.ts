@@ -56,12 +56,13 @@ export type SagaState<Data extends object = object> = {
 /**
  * What became of a step or of its compensation. A participant answers every delivery of a command with the one outcome
  * that it has on record: `failed`, unless its code is in `retryOn`, means that the effect is not there and never will be,
- * whichever delivery comes late; `undone` means the same of an effect that was there, or was never to come.
+ * whichever delivery comes late; `undone` means the same of an effect that was there, or was never to come. Its `error` is what
+ * the saga then ends with, when nobody had asked for it.
  */
 export type Outcome<Data extends object = object> =
   | { is: 'done'; data?: Partial<Data> | undefined }
   | { is: 'failed'; error: Failure }
-  | { is: 'undone'; data?: Partial<Data> | undefined }
+  | { is: 'undone'; data?: Partial<Data> | undefined; error?: Failure }
   | { is: 'undo-failed'; error: Failure }
 
 export type Operation = 'retry' | 'skip' | 'compensate'

@@ -42,7 +42,7 @@ export const heardRunning = <Data extends object>(
     case 'failed':
       return running ? stepFailed(on, state, held, outcome.error) : absorb(state)
     case 'undone':
-      return running || held.status === 'done' ? lost(on, state, held, outcome.data) : absorb(state)
+      return running || held.status === 'done' ? lost(on, state, held, outcome) : absorb(state)
     case 'undo-failed':
       return absorb(state)
   }
@@ -71,9 +71,9 @@ const lost = <Data extends object>(
   on: On,
   state: SagaState<Data>,
   held: StepState,
-  data?: Partial<Data>,
+  { data, error: given }: Extract<Outcome<Data>, { is: 'undone' }>,
 ): Decision<Data> => {
-  const error = { code: 'undone-elsewhere', message: `The step ${held.name} was undone before the end.` }
+  const error = given ?? { code: 'undone-elsewhere', message: `The step ${held.name} was undone before the end.` }
   return giveUp(on, keep(put(on, state, held.name, { status: 'compensated', error }), data), error)
 }
 

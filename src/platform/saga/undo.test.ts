@@ -25,6 +25,15 @@ describe('a step that somebody else undid', () => {
     })
   })
 
+  test('by whoever says why, ends with that error', () => {
+    const said: Input<Known> = {
+      type: 'outcome',
+      step: 'hold',
+      outcome: { is: 'undone', error: { code: 'called-off', message: 'It was called off.' } },
+    }
+    expect(given(...asking).when(said)).toMatchObject({ status: 'compensating', error: 'called-off' })
+  })
+
   test('is not undone again', () => {
     expect(given(...asking, undone('hold')).when(undone('ask'))).toMatchObject({ status: 'compensated', does: [] })
     expect(given(...undoingAsk, undone('hold')).when(undone('ask'))).toMatchObject({ status: 'compensated', does: [] })

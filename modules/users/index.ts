@@ -20,4 +20,6 @@ export const users: ModuleDefinition<'users'> = {
   topics: [userEvents],
   snapshots: [userSnapshots, signOutFlags],
   consumers: ({ snapshots }) => [projectUsers(snapshots)],
+  // A token that has expired is refused anyway; the hour is for clocks that differ.
+  prunings: [{ name: 'sign-outs', table: 'sign_outs', by: { time: 'expires_at' }, ageMs: 3_600_000 }],
 }

@@ -148,15 +148,10 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     ...parts,
   })
   const pruner = createPruner({
-    run: postgres.run,
+    postgres,
     log,
-    prunings: [
-      ...prunings(
-        retention,
-        consumers.map((consumer) => consumer.name),
-      ),
-      ...(definition.prunings ?? []),
-    ],
+    prunings: [...prunings(retention), ...(definition.prunings ?? [])],
+    forget: ({ tx }, ids) => snapshots.forget(tx, ids),
   })
   const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0

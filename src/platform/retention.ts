@@ -1,5 +1,5 @@
 import type { Log } from './log.ts'
-import type { Run } from './postgres.ts'
+import type { Finish, Postgres, Run, Transaction } from './postgres.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** How long things are kept after their end, in milliseconds. */
@@ -12,17 +12,22 @@ export type Retention = {
   endedMs: number
 }
 
-/** Rows that are deleted by age. `after` is where the last step ended: what it deleted need not be passed over again. */
+/** Rows of one table that are deleted by age. */
 export type Pruning = {
   name: string
-  /** Deletes at most `limit` rows older than `ageMs`, and answers with `gone` and the `last` of them. */
-  text: string
+  table: string
+  /** What finds old rows in an index: a time, or an id that begins with its time (UUIDv7). */
+  by: { time: string } | { id: string }
+  /** What has to hold besides. `$4` is the time before which rows are too old, `$5` what `each` found. */
+  where?: string
   ageMs: number
-  /** What the statement takes besides `$1` the time, `$2` the lowest id of that time, `$3` after, `$4` limit. */
-  parameters?: string[]
+  /** Finds the parts that are pruned one by one. */
+  each?: string
+  /** Whether snapshots are made from these rows: they go first. */
+  snapshots?: boolean
 }
 
-const nothing = '00000000-0000-0000-0000-000000000000'
+const lowest = '00000000-0000-0000-0000-000000000000'
 
 /** The lowest UUIDv7 of a time: ids below it are older. */
 export const lowestIdAt = (ms: number): string => {
@@ -30,69 +35,128 @@ export const lowestIdAt = (ms: number): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
 }
 
-const counted = (deletion: string) =>
-  `with gone as (${deletion}) select count(*)::integer as gone, max(id)::text as last from gone`
+// From name to name by the primary key, however many rows each has; also those that no consumer bears any more.
+const inboxConsumers = `with recursive named as (
+    select min(consumer) as part from inbox
+    union all
+    select (select min(consumer) from inbox where consumer > named.part) from named where named.part is not null
+  )
+  select part from named where part is not null`
 
-const byId = (table: string, condition: string) =>
-  counted(`delete from ${table} where id in (
-      select id from ${table} where id > $3::uuid and id < $2::uuid and ${condition} order by id limit $4
-    ) returning id`)
-
-/** What every module prunes; `consumers` are the names under which its inbox has rows. */
-export const prunings = ({ inboxMs, answersMs, endedMs }: Retention, consumers: string[]): Pruning[] => [
-  ...consumers.map((consumer) => ({
-    name: `inbox of ${consumer}`,
-    ageMs: inboxMs,
-    parameters: [consumer],
-    text: counted(`delete from inbox where consumer = $5 and message_id in (
-        select message_id from inbox
-        where consumer = $5 and message_id > $3::uuid and message_id < $2::uuid and received_at < $1::timestamptz
-        order by message_id limit $4
-      ) returning message_id as id`),
-  })),
+/** What every module prunes. Nothing that is held, waits or runs is among it, whatever its age. */
+export const prunings = ({ inboxMs, answersMs, endedMs }: Retention): Pruning[] => [
   {
-    name: 'idempotency keys',
-    ageMs: answersMs,
-    text: `with gone as (
-        delete from idempotency_keys where (user_id, route, key) in (
-          select user_id, route, key from idempotency_keys
-          where created_at < $1::timestamptz and $2::uuid is not null and $3::uuid is not null order by created_at limit $4
-        ) returning 1
-      ) select count(*)::integer as gone, null::text as last from gone`,
+    name: 'inbox',
+    table: 'inbox',
+    by: { id: 'message_id' },
+    where: 'consumer = $5 and received_at < $4::timestamptz',
+    ageMs: inboxMs,
+    each: inboxConsumers,
   },
+  {
+    name: 'inbox, ids of other makes',
+    table: 'inbox',
+    by: { time: 'received_at' },
+    where: `substr(message_id::text, 15, 1) <> '7'`,
+    ageMs: inboxMs,
+  },
+  { name: 'idempotency keys', table: 'idempotency_keys', by: { time: 'created_at' }, ageMs: answersMs },
   {
     name: 'sagas',
+    table: 'sagas',
+    by: { id: 'id' },
+    where: `status in ('completed', 'compensated') and updated_at < $4::timestamptz`,
     ageMs: endedMs,
-    text: byId('sagas', `status in ('completed', 'compensated') and updated_at < $1::timestamptz`),
+    snapshots: true,
   },
-  { name: 'jobs', ageMs: endedMs, text: byId('jobs', `status <> 'running' and created_at < $1::timestamptz`) },
+  {
+    name: 'jobs',
+    table: 'jobs',
+    by: { id: 'id' },
+    where: `status <> 'running' and created_at < $4::timestamptz`,
+    ageMs: endedMs,
+    snapshots: true,
+  },
   {
     name: 'dead letters',
+    table: 'dead_letters',
+    by: { id: 'id' },
+    where: `status in ('redriven', 'skipped') and resolved_at < $4::timestamptz`,
     ageMs: endedMs,
-    text: byId('dead_letters', `status in ('redriven', 'skipped') and resolved_at < $1::timestamptz`),
   },
 ]
 
+/** Where a pruning stands: `after` is where the last step ended, so that what is gone is not passed over again. */
+type Step = { before: number; after: string | undefined; limit: number; part?: string }
+
+/** The statement that deletes the next rows, at most `limit`; answers with the `ids` and the `last` of them. */
+export const pruningStep = ({ table, by, where = 'true' }: Pruning, { before, after, limit, part }: Step): Finish => {
+  const time = new Date(before).toISOString()
+  const [column, range, from, to] =
+    'id' in by
+      ? [by.id, `${by.id} > $1::uuid and ${by.id} < $2::uuid`, lowest, lowestIdAt(before)]
+      : [by.time, `${by.time} >= $1::timestamptz and ${by.time} < $2::timestamptz`, '-infinity', time]
+  // The place of a row is exact, whatever the planner believes of the table.
+  const text = `with gone as (
+      delete from ${table} where ${where} and ctid = any (array(
+        select ctid from ${table} where ${where} and ${range} order by ${column} limit $3::integer
+      )) returning ${column} as place
+    )
+    select count(*)::integer as gone, (array_agg(place order by place desc))[1]::text as last,
+      json_agg(place) as places from gone`
+  const parameters = [after ?? from, to, limit]
+  if (part !== undefined) return { text, parameters: [...parameters, time, part] }
+  return { text, parameters: where.includes('$4') ? [...parameters, time] : parameters }
+}
+
+// Without statistics, or with old ones, the planner would read everything that is old to sort out the oldest of it.
+const inOrderOfIndex = `select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_sort', 'off', true)`
+
+/** Runs one step so that it reads little more than it deletes. */
+export const runStep = async (run: Run, { text, parameters }: Finish) => {
+  await run(inOrderOfIndex)
+  const [row] = await run(text, parameters)
+  return {
+    gone: Number(row?.['gone'] ?? 0),
+    last: row?.['last'] ? String(row['last']) : undefined,
+    places: JSON.parse(String(row?.['places'] ?? '[]')) as string[],
+  }
+}
+
+export type PruneOptions = {
+  postgres: Pick<Postgres, 'run' | 'transaction'>
+  now: number
+  /** The most rows that one transaction deletes. */
+  limit: number
+  stopped?: () => boolean
+  /** Lets go of the snapshots of these ids, as `transaction` has left them; before it commits, so that a repeat finds them. */
+  forget?: (transaction: Transaction, ids: string[]) => Promise<void>
+}
+
 /** Deletes what is too old in one table, in steps of `limit` rows, each a transaction of its own; returns how many went. */
-export const prune = async (
-  run: Run,
-  { text, ageMs, parameters = [] }: Pruning,
-  { now, limit, stopped }: { now: number; limit: number; stopped: () => boolean },
-): Promise<number> => {
-  const before = now - ageMs
+export const prune = async (pruning: Pruning, options: PruneOptions): Promise<number> => {
+  const { postgres, now, limit, stopped = () => false, forget } = options
+  const before = now - pruning.ageMs
+  const parts = pruning.each ? (await postgres.run(pruning.each)).map((row) => ({ part: String(row['part']) })) : [{}]
   let total = 0
-  for (let after = nothing; !stopped();) {
-    const [row] = await run(text, [new Date(before).toISOString(), lowestIdAt(before), after, limit, ...parameters])
-    const gone = Number(row?.['gone'] ?? 0)
-    total += gone
-    if (gone < limit) break
-    after = row?.['last'] ? String(row['last']) : after
+  for (const part of parts) {
+    for (let after: string | undefined; !stopped();) {
+      const step = pruningStep(pruning, { before, after, limit, ...part })
+      const { gone, last } = await postgres.transaction(async (transaction) => {
+        const done = await runStep(transaction.run, step)
+        if (pruning.snapshots && done.gone > 0) await forget?.(transaction, done.places)
+        return done
+      })
+      total += gone
+      if (gone < limit) break
+      after = last
+    }
   }
   return total
 }
 
-export type PrunerOptions = {
-  run: Run
+export type PrunerOptions = Pick<PruneOptions, 'postgres' | 'forget'> & {
   log: Log
   prunings: Pruning[]
   everyMs?: number
@@ -100,13 +164,18 @@ export type PrunerOptions = {
   now?: () => number
 }
 
-/** Deletes what is too old, now and then. */
+/** Deletes what is too old, now and then; not while the process starts, and not when every other process does. */
 export const createPruner = (options: PrunerOptions): Worker => {
-  const { run, log, prunings, everyMs = 10 * 60_000, limit = 1_000, now = Date.now } = options
+  const { log, prunings, everyMs = 10 * 60_000, limit = 1_000, now = Date.now, ...parts } = options
   let stopping = false
+  let started = false
   const round = async () => {
+    if (!started) {
+      started = true
+      return everyMs * (0.5 + Math.random() / 2)
+    }
     for (const pruning of prunings) {
-      const gone = await prune(run, pruning, { now: now(), limit, stopped: () => stopping })
+      const gone = await prune(pruning, { ...parts, now: now(), limit, stopped: () => stopping })
       if (gone > 0) log.debug({ what: pruning.name, rows: gone }, 'old rows were deleted')
     }
     return everyMs

@@ -297,3 +297,14 @@ test('a Redis that is away fails calls as unavailable, and is found again when i
   await server.start()
   await eventually(async () => expect(await outcomeOf(snapshots, 'thing-0005')).toBe(1))
 })
+
+test('what the tables no longer have is let go of, and what they still have stays', async () => {
+  await insert(3)
+  const snapshots = open()
+  await snapshots.rebuild()
+  await schema.owner.run(`delete from orders.things where id <> 'thing-0001'`)
+  const ids = ['thing-0001', 'thing-0002']
+  await schema.postgres.transaction(({ tx }) => snapshots.forget(tx, ids))
+  expect(await Promise.all(ids.map((id) => outcomeOf(snapshots, id)))).toEqual([1, 'not found'])
+  expect(await snapshots.differences()).toEqual(['thing thing-0003 is in Redis and not in the tables'])
+})

@@ -33,6 +33,8 @@ export type Snapshots = {
   write(thing: string, snapshots: Snapshot[]): Promise<void>
   /** Projects the present state of these aggregates from the tables as `tx` sees them. */
   project(tx: Tx, thing: string, ids: string[]): Promise<void>
+  /** Lets go of the snapshots of these ids that the tables, as `tx` sees them, no longer have; for what is in no list. */
+  forget(tx: Tx, ids: string[]): Promise<void>
   /**
    * The snapshot as stored, null when no such aggregate exists; one round trip, shared by the reads of one tick.
    * @throws UnavailableError when Redis is away or does not hold all snapshots now; a rebuild has been started then.
@@ -215,6 +217,13 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     flag,
     project: async (tx, thing, ids) => {
       if (ids.length > 0) await write(thing, await sourceOf(thing).load(tx, ids))
+    },
+    forget: async (tx, ids) => {
+      for (const { thing, load, lists, flags } of sources) {
+        if (lists || flags) continue
+        const known = new Set((await load(tx, ids)).map(({ id }) => id))
+        await redis.delete(ids.filter((id) => !known.has(id)).map((id) => snapshotKey(module, thing, id)))
+      }
     },
     read: async (thing, id) => {
       const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])

@@ -62,7 +62,16 @@ export const createApp = (config: Config, log: Log) => {
     answersMs: config.ANSWER_RETENTION_MS,
     endedMs: config.ENDED_RETENTION_MS,
   }
-  const shared = { broker, redis, log, owner, relayLeaseMs: config.RELAY_LEASE_MS, retention, hints }
+  const shared = {
+    broker,
+    redis,
+    log,
+    owner,
+    relayLeaseMs: config.RELAY_LEASE_MS,
+    outboxMaxAgeMs: config.OUTBOX_MAX_AGE_MS,
+    retention,
+    hints,
+  }
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
     users: hostModule({ definition: users, postgres: databases.users, ...shared }),
@@ -100,6 +109,7 @@ export const createApp = (config: Config, log: Log) => {
     tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
     log,
     notReady,
+    maxRequestsInFlight: config.MAX_REQUESTS_IN_FLIGHT,
     development: config.NODE_ENV === 'development',
   })
 

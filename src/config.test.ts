@@ -42,6 +42,11 @@ describe('given what is needed and nothing else', () => {
       LOG_LEVEL: 'info',
       KAFKA_SSL: false,
       KAFKA_BROKERS: ['one:9092', 'two:9092'],
+      INBOX_RETENTION_MS: 8 * 86_400_000,
+      ANSWER_RETENTION_MS: 2 * 86_400_000,
+      ENDED_RETENTION_MS: 30 * 86_400_000,
+      MAX_REQUESTS_IN_FLIGHT: 1_000,
+      OUTBOX_MAX_AGE_MS: 1_800_000,
       JWT_KEYS: [
         { kid: 'new', secret },
         { kid: 'old', secret },
@@ -111,6 +116,11 @@ describe('a wrong variable is named in one line, without what it holds', () => {
     TOKEN_TTL_SECONDS: ['59', 'never'],
     PAYMENT_PROVIDER_URL: ['provider:8080', 'ftp://provider'],
     FLOW_DEADLINE_MS: ['10', 'a minute'],
+    INBOX_RETENTION_MS: ['0', '999', 'a week'],
+    ANSWER_RETENTION_MS: ['0', '1.5e-3', 'a day'],
+    ENDED_RETENTION_MS: ['-1', 'a month'],
+    MAX_REQUESTS_IN_FLIGHT: ['0', '1.5', 'many'],
+    OUTBOX_MAX_AGE_MS: ['999', 'half an hour'],
     DATABASE_POOL_SIZE: ['1', '1000'],
     LOG_LEVEL: ['loud'],
   }

@@ -73,6 +73,8 @@ const serving = z
     INBOX_RETENTION_MS: milliseconds(8 * dayMs),
     ANSWER_RETENTION_MS: milliseconds(2 * dayMs),
     ENDED_RETENTION_MS: milliseconds(30 * dayMs),
+    MAX_REQUESTS_IN_FLIGHT: z.coerce.number().int().min(1).default(1_000),
+    OUTBOX_MAX_AGE_MS: milliseconds(30 * 60_000),
     FLOW_DEADLINE_MS: z.coerce.number().int().min(1_000).default(60_000),
     JWT_KEYS: jwtKeys,
     TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),

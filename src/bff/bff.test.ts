@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'bun:test'
+import { OverloadedError } from '#platform/errors'
 import { createFaces, secret } from '../test/faces.ts'
+import { door } from '../test/mechanism.ts'
 
 const ada = { name: 'Ada', email: 'ada@example.com', password: 'correct horse battery staple' }
 
@@ -53,6 +55,81 @@ describe('a service that is away', () => {
       errors: [{ path: ['me'], extensions: { code: 'unavailable', retryAfterSeconds: 1 } }],
     })
     expect(text).not.toContain('10.0.0.7')
+  })
+})
+
+describe('more requests than are worked on at once', () => {
+  /** Faces with two requests inside, which is all that they work on. */
+  const full = async () => {
+    const inside = door()
+    const faces = await createFaces(undefined, {
+      maxRequestsInFlight: 2,
+      hash: () => inside.pass().then(() => 'hash'),
+    })
+    const held = [1, 2].map(async () => faces.post('/users', ada))
+    await inside.reached
+    return { ...faces, held, open: inside.open }
+  }
+
+  test('are refused with when to come back and the name of their story, and are no fault', async () => {
+    const { bff, post, logged, held, open } = await full()
+    for (const response of [
+      await post('/users', ada),
+      await post('/graphql', { query: '{ me { id } }' }),
+      await bff.request('/products', { headers: { 'correlation-id': 'story-9' } }),
+      await bff.request('/nowhere', { headers: { 'correlation-id': 'story-9' } }),
+    ]) {
+      expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1'])
+      expect(response.headers.get('content-type')).toBe('application/problem+json')
+      expect(response.headers.get('correlation-id')).toBe('story-9')
+      expect(await response.json()).toMatchObject({ code: 'overloaded', status: 503 })
+    }
+    expect(logged).toEqual([])
+    open()
+    await Promise.all(held)
+  })
+
+  test('do not take health away', async () => {
+    const { bff, held, open } = await full()
+    expect((await bff.request('/livez')).status).toBe(200)
+    const readiness = await bff.request('/readyz')
+    expect([readiness.status, readiness.headers.get('content-type')]).toEqual([503, 'application/json'])
+    open()
+    await Promise.all(held)
+  })
+
+  test('are worked on again once others have ended, however these ended', async () => {
+    const { bff, post, held, open } = await full()
+    open()
+    expect((await Promise.all(held)).map(({ status }) => status)).toEqual([500, 500])
+    for (let round = 0; round < 5; round += 1) {
+      expect((await bff.request('/nowhere')).status).toBe(404)
+      expect((await post('/users', {})).status).toBe(400)
+    }
+  })
+})
+
+describe('a module whose messages are not sent', () => {
+  const commandError = new OverloadedError('What users has to tell the others is not sent.', { retryAfterSeconds: 10 })
+
+  test('answers changes with a 503 and when to come back, over HTTP', async () => {
+    const { post, logged } = await createFaces(undefined, { commandError })
+    const response = await post('/users', ada)
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '10'])
+    expect(await response.json()).toMatchObject({ code: 'overloaded', detail: commandError.message })
+    expect(logged).toEqual([])
+  })
+
+  test('answers changes with a 503 and when to come back, over GraphQL', async () => {
+    const { post, logged } = await createFaces(undefined, { commandError })
+    const query = 'mutation ($input: RegisterUserInput!) { registerUser(input: $input) { id } }'
+    const response = await post('/graphql', { query, variables: { input: ada } })
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '10'])
+    expect(await response.json()).toMatchObject({
+      data: null,
+      errors: [{ message: commandError.message, extensions: { code: 'overloaded', retryAfterSeconds: 10 } }],
+    })
+    expect(logged).toEqual([])
   })
 })
 

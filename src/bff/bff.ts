@@ -1,7 +1,7 @@
 import type { Context as OrdersContext } from '#modules/orders'
 import type { Context as PaymentsContext } from '#modules/payments'
 import type { Context as UsersContext } from '#modules/users'
-import { DomainError } from '#platform/errors'
+import { DomainError, OverloadedError } from '#platform/errors'
 import type { Log } from '#platform/log'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
@@ -41,6 +41,8 @@ export type BffOptions = {
   log: Log
   /** What keeps the process from serving; empty when nothing does. */
   notReady: () => Promise<string[]>
+  /** So many requests are worked on at once; more are refused. */
+  maxRequestsInFlight: number
   /** Serve GraphiQL. */
   development: boolean
 }
@@ -48,12 +50,15 @@ export type BffOptions = {
 /** Bodies larger than this are refused before they are read. */
 const maxBodyBytes = 100_000
 
+/** Whoever watches over the process is answered also when it has too much to do. */
+const neverRefused = new Set(['/livez', '/readyz', '/metrics'])
+
 const statesFittingLength = (headers: Headers): boolean =>
   !headers.has('transfer-encoding') && Number(headers.get('content-length') ?? 0) <= maxBodyBytes
 
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
-  const { log, development } = options
+  const { log, development, maxRequestsInFlight } = options
   const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log }))
   const app = createRouter()
 
@@ -63,6 +68,17 @@ export const createBff = (options: BffOptions) => {
     await next()
     // Not by c.header, which copies a finished answer with its body as a stream.
     c.res.headers.set('Correlation-Id', call.trace.correlationId)
+  })
+  let inFlight = 0
+  app.use(async (c, next) => {
+    if (neverRefused.has(c.req.path)) return next()
+    if (inFlight >= maxRequestsInFlight) throw new OverloadedError('Too many requests at once.')
+    inFlight += 1
+    try {
+      await next()
+    } finally {
+      inFlight -= 1
+    }
   })
   const limitBody = bodyLimit({
     maxSize: maxBodyBytes,

@@ -1,6 +1,6 @@
 import { HTTPException } from 'hono/http-exception'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { DomainError, TooManyAttemptsError, UnavailableError, isTransient } from '#platform/errors'
+import { DomainError, OverloadedError, TooManyAttemptsError, UnavailableError, isTransient } from '#platform/errors'
 
 export type FieldError = { path: string; message: string }
 
@@ -94,6 +94,10 @@ export const toFailure = (error: unknown): Failure => {
     }
   }
   if (error instanceof HTTPException) return fromHttp(error)
+  if (error instanceof OverloadedError) {
+    const { message, retryAfterSeconds } = error
+    return { problem: problem(503, 'Overloaded', 'overloaded', message), retryAfterSeconds, fault: false }
+  }
   if (isTransient(error)) {
     const retryAfterSeconds = error instanceof UnavailableError ? error.retryAfterSeconds : 1
     const detail = 'A service that this needs does not answer now. Try again.'

@@ -22,7 +22,7 @@ export class TooManyAttemptsError extends DomainError {
 
 /** A service that this process needs does not answer now; the same request may succeed later. */
 export class UnavailableError extends Error {
-  override readonly name = 'UnavailableError'
+  override readonly name: string = 'UnavailableError'
   readonly retryAfterSeconds: number
 
   /** `what` names the service and what it was needed for; it is public. */
@@ -30,6 +30,11 @@ export class UnavailableError extends Error {
     super(what, { cause: options.cause })
     this.retryAfterSeconds = options.retryAfterSeconds ?? 1
   }
+}
+
+/** There is more to do than can be done: nothing was begun, and the same request may succeed later. The message is public. */
+export class OverloadedError extends UnavailableError {
+  override readonly name = 'OverloadedError'
 }
 
 /** A setting or a state of the environment that forbids the start; the message says what to do. */

@@ -2,6 +2,7 @@ import { type CallDefinition, createCalls } from './calls.ts'
 import { type IdempotencyKey, type StoredAnswer, findAnswer, keepAnswer } from './idempotency.ts'
 import type { Log } from './log.ts'
 import type { Hints } from './hints.ts'
+import { OverloadedError } from './errors.ts'
 import { checkIsolation } from './isolation.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
@@ -52,7 +53,10 @@ export type ModuleContext<Name extends string> = {
 
 export type HostedModule<Name extends string> = {
   name: Name
-  /** The context of one request; what `keep` makes of its transaction's result commits with it. */
+  /**
+   * The context of one request; what `keep` makes of its transaction's result commits with it. Its transactions are refused with
+   * an `OverloadedError` while the outbox is too old; those of consumers, timers and operators go on.
+   */
   context(trace: Trace, keep?: Keep): ModuleContext<Name>
   /** The answer that an `Idempotency-Key` was given before. @throws DomainError `idempotency-key-reused` */
   findAnswer(key: IdempotencyKey): Promise<StoredAnswer | undefined>
@@ -71,6 +75,8 @@ export type HostedModule<Name extends string> = {
   stop(): Promise<void>
   /** What is not ready, one sentence each; empty when the module works. */
   notReady(): Promise<string[]>
+  /** How old the first message of the outbox was when the relay last looked; 0 when there was none. */
+  outboxAgeMs(): number
   /** Resolves when this process has relayed what its outbox held. */
   relayed(): Promise<void>
 }
@@ -85,6 +91,8 @@ export type HostOptions<Name extends string> = {
   owner: string
   now?: () => Date
   relayLeaseMs?: number
+  /** Commands are held back while the outbox holds a message that is older. */
+  outboxMaxAgeMs?: number
   retention?: Retention
   /** Tells the other processes of a commit, and hears of theirs. */
   hints?: Hints
@@ -99,13 +107,16 @@ const defaultRetention: Retention = { inboxMs: 8 * dayMs, answersMs: 2 * dayMs, 
 /** How long a stop waits for the outbox to be relayed; what is left then is relayed by the next process. */
 const drainMs = 3_000
 
+/** When somebody who was held back should come again. */
+const behindRetrySeconds = 10
+
 /** A consumer or relay that has not been answered for this long is not ready. */
 const silentMs = 30_000
 
 /** Ties a module's definition to its database, the broker and Redis. */
 export const hostModule = <Name extends string>(options: HostOptions<Name>): HostedModule<Name> => {
   const { definition, postgres, broker, redis, log, owner, now = () => new Date(), relayLeaseMs } = options
-  const { retention = defaultRetention, hints } = options
+  const { retention = defaultRetention, outboxMaxAgeMs = 30 * 60_000, hints } = options
   const { name } = definition
   const producer = broker.producer()
   const relay: Relay = createRelay({
@@ -153,6 +164,17 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     prunings: [...prunings(retention), ...(definition.prunings ?? [])],
     forget: ({ tx }, ids) => snapshots.forget(tx, ids),
   })
+  const transactUnlessBehind: typeof outbox.transact = (trace, keep) => {
+    const transact = outbox.transact(trace, keep)
+    return async (work) => {
+      if (relay.outboxAgeMs() > outboxMaxAgeMs) {
+        throw new OverloadedError(`What ${name} has to tell the others is not sent: nothing is changed until it is.`, {
+          retryAfterSeconds: behindRetrySeconds,
+        })
+      }
+      return transact(work)
+    }
+  }
   const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0
 
@@ -166,7 +188,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,
-      transact: outbox.transact(trace, keep),
+      transact: transactUnlessBehind(trace, keep),
       read: postgres.read,
       snapshots,
       newId,
@@ -214,6 +236,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
       }
       return found
     },
+    outboxAgeMs: () => relay.outboxAgeMs(),
     relayed: () => relay.drained(),
   }
 }

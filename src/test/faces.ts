@@ -9,15 +9,22 @@ export const secret = 'column "password_hash" of relation users.users'
 
 type Logged = { fields: unknown; message: string }
 
-/** The faces on modules that are not there: every command fails, and every read with `readError`. */
-export const createFaces = async (readError: Error = new Error(secret)) => {
+/**
+ * The faces on modules that are not there: every command fails with `commandError` once `hash` has answered, and every read
+ * with `readError`.
+ */
+export const createFaces = async (
+  readError: Error = new Error(secret),
+  options: { commandError?: Error; hash?: () => Promise<string>; maxRequestsInFlight?: number } = {},
+) => {
+  const { commandError, hash = () => Promise.resolve('hash'), maxRequestsInFlight = 1_000 } = options
   const logged: Logged[] = []
   const note = (fields: unknown, message = '') => void logged.push({ fields, message })
   const log = { debug: note, info: note, warn: note, error: note, fatal: note } as unknown as Log
   const snapshots = { read: () => Promise.reject(readError), has: () => true } as unknown as Snapshots
   const context = {
-    transact: () => Promise.reject(new Error(secret)),
-    passwords: { hash: () => Promise.resolve('hash') },
+    transact: () => Promise.reject(commandError ?? new Error(secret)),
+    passwords: { hash },
     snapshots,
   } as unknown as UsersContext
   const hosted = <Name extends string>(name: Name) => ({
@@ -38,6 +45,7 @@ export const createFaces = async (readError: Error = new Error(secret)) => {
     tokens,
     log,
     notReady: () => Promise.resolve(['users: Postgres does not answer']),
+    maxRequestsInFlight,
     development: false,
   })
   const userId = '0198c0de-0000-7000-8000-000000000001'

@@ -1,5 +1,6 @@
 import {
   type DocumentNode,
+  type ExecutionResult,
   type OperationTypeNode,
   type GraphQLSchema,
   type parse as Parse,
@@ -7,6 +8,7 @@ import {
   execute,
   getOperationAST,
 } from 'graphql'
+import { OverloadedError } from '#platform/errors'
 import type { Graphql } from './yoga.ts'
 import type { GraphqlContext } from './builder.ts'
 
@@ -73,8 +75,24 @@ export const createGraphqlHandler = ({ yoga, schema, maskError }: Graphql) => {
     // Nothing ran, since the variables do not fit: Yoga knows the status for that.
     if (!('data' in result)) return throughYoga(request, body, context)
     const masked = result.errors ? { ...result, errors: result.errors.map(maskError) } : result
-    return new Response(JSON.stringify(masked), { headers: { 'content-type': 'application/json; charset=utf-8' } })
+    const retryAfterSeconds = heldBack(result)
+    return new Response(JSON.stringify(masked), {
+      status: retryAfterSeconds === undefined ? 200 : 503,
+      headers: {
+        'content-type': 'application/json; charset=utf-8',
+        ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+      },
+    })
   }
+}
+
+/** When to come back with an operation of which nothing was done, since there was too much to do. */
+const heldBack = ({ data, errors }: ExecutionResult): number | undefined => {
+  if (Object.values(data ?? {}).some((field) => field !== null)) return undefined
+  for (const { originalError } of errors ?? []) {
+    if (originalError instanceof OverloadedError) return originalError.retryAfterSeconds
+  }
+  return undefined
 }
 
 const answerable: (OperationTypeNode | undefined)[] = ['query', 'mutation'] as OperationTypeNode[]

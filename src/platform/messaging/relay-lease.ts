@@ -1,7 +1,12 @@
 import type { Run } from '../postgres.ts'
 
 /** The shards that this process relays, each with the epoch of its lease. */
-export type Leases = { epochs: Map<number, string>; validUntilMs: number; pending: boolean }
+export type Leases = {
+  epochs: Map<number, string>
+  validUntilMs: number
+  /** When the message was made that is first in the whole outbox, in milliseconds of the epoch; undefined when it is empty. */
+  oldestAt: number | undefined
+}
 
 const claim = `with seen as (
     insert into relay_members (owner, seen_at) values ($1, clock_timestamp())
@@ -23,14 +28,18 @@ const claim = `with seen as (
   ranked as (
     select shard, kept, row_number() over (order by kept desc, shard) <= shards as wanted
     from candidates, quota
+  ),
+  taken as (
+    update relay_leases as lease set
+      owner = case when wanted then $1::uuid end,
+      epoch = case when wanted and kept then epoch else epoch + 1 end,
+      expires_at = case when wanted then clock_timestamp() + $2::interval else '-infinity' end
+    from ranked
+    where lease.shard = ranked.shard and (wanted or lease.owner = $1)
+    returning lease.shard, lease.epoch, wanted
   )
-  update relay_leases as lease set
-    owner = case when wanted then $1::uuid end,
-    epoch = case when wanted and kept then epoch else epoch + 1 end,
-    expires_at = case when wanted then clock_timestamp() + $2::interval else '-infinity' end
-  from ranked
-  where lease.shard = ranked.shard and (wanted or lease.owner = $1)
-  returning lease.shard, lease.epoch, wanted, (select exists (select from outbox)) as pending`
+  select taken.*, (select occurred_at from outbox order by id limit 1) as oldest
+  from (values (1)) as always left join taken on true`
 
 /**
  * Renews this process's leases, takes free and expired ones up to its fair share of the live processes, and gives up
@@ -40,11 +49,12 @@ const claim = `with seen as (
 export const claimLeases = async (run: Run, owner: string, leaseMs: number): Promise<Leases> => {
   const askedAtMs = performance.now()
   const rows = await run(claim, [owner, `${leaseMs} milliseconds`])
+  const oldest = rows[0]?.['oldest']
   const mine = rows.filter((row) => row['wanted'] === true)
   return {
     epochs: new Map(mine.map((row) => [Number(row['shard']), String(row['epoch'])])),
     validUntilMs: askedAtMs + leaseMs,
-    pending: rows.some((row) => row['pending'] === true),
+    oldestAt: typeof oldest === 'string' ? Date.parse(oldest) : undefined,
   }
 }
 

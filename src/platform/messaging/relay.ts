@@ -33,6 +33,8 @@ export type Relay = {
   lastWorkedAt(): number | undefined
   /** Since when the broker has taken nothing of what is sent; undefined while it takes it. */
   failingSince(): number | undefined
+  /** How old the first message of the whole outbox was when the leases were last renewed; 0 when there was none. */
+  outboxAgeMs(): number
 }
 
 type Batch = { ids: string[]; records: OutgoingRecord[] }
@@ -61,13 +63,14 @@ export const createRelay = (options: RelayOptions): Relay => {
   const { run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
   const stopping = new AbortController()
   const renewEveryMs = leaseMs * 0.4
-  let leases: Leases = { epochs: new Map(), validUntilMs: 0, pending: false }
+  let leases: Leases = { epochs: new Map(), validUntilMs: 0, oldestAt: undefined }
   let wakeUp: (() => void) | undefined
   let woken = false
   const floor = createFloor(run)
   let running: Promise<void> | undefined
   let failingSince: number | undefined
   let lastWorked: number | undefined
+  let outboxAgeMs = 0
   let idle: (() => void)[] = []
 
   const leased = () => performance.now() < leases.validUntilMs
@@ -77,6 +80,7 @@ export const createRelay = (options: RelayOptions): Relay => {
     const held = leases.epochs
     leases = await claimLeases(run, owner, leaseMs)
     lastWorked = Date.now()
+    outboxAgeMs = Math.max(0, lastWorked - (leases.oldestAt ?? lastWorked))
     if (isDeepStrictEqual(held, leases.epochs)) floor.lookBack()
     else floor.reset()
   }
@@ -164,7 +168,7 @@ export const createRelay = (options: RelayOptions): Relay => {
   const turn = async () => {
     const due = renewalDue()
     if (due) await claim()
-    const work = woken || (due && leases.pending)
+    const work = woken || (due && leases.oldestAt !== undefined)
     woken = false
     if (work && leases.epochs.size > 0) await drain()
     if (!woken && !renewalDue()) {
@@ -212,6 +216,7 @@ export const createRelay = (options: RelayOptions): Relay => {
     },
     lastWorkedAt: () => lastWorked,
     failingSince: () => failingSince,
+    outboxAgeMs: () => outboxAgeMs,
   }
 }
 

@@ -54,7 +54,7 @@ const leaseMs = 3_600_000
 
 const listeners = async (channel = 'orders:hints'): Promise<number> => {
   const [, count] = (await raw.send('PUBSUB', ['NUMSUB', channel])) as [string, number]
-  return Number(count)
+  return count
 }
 
 const listening = (count: number) => eventually(async () => expect(await listeners()).toBe(count))

@@ -7,6 +7,13 @@ create table inbox_keys (
   constraint inbox_keys_pkey primary key (consumer, key)
 ) with (fillfactor = 80);
 
+-- Since when each consumer has been there: keys that are older may begin with any sequence.
+create table inbox_consumers (
+  consumer text not null,
+  joined_at timestamptz not null default now(),
+  constraint inbox_consumers_pkey primary key (consumer)
+);
+
 -- A held message waits for its turn: the first of its key is parked, or waits for one that is missing before it; the others
 -- are queued behind, in the order of their places.
 alter table dead_letters

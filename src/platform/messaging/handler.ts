@@ -56,6 +56,9 @@ export type Read<Source extends string> = Turn & { record: RawRecord; position: 
 
 export type Wanted<Source extends string> = Extract<Read<Source>, { kind: 'wanted' }>
 
+export const isWanted = <Source extends string>(message: Read<Source>): message is Wanted<Source> =>
+  message.kind === 'wanted'
+
 /** Reads the records of a consumer's topic, and knows who handles them. */
 export const createReader = <Source extends string>({ topic, handlers }: ConsumerDefinition<Source>) => {
   const byType = new Map(

@@ -16,6 +16,17 @@ export const admit = async (run: Run, consumer: string, ids: string[]): Promise<
   return new Set(rows.map((row) => String(row['message_id'])))
 }
 
+/** Since when the consumer has been there, in milliseconds; from now on, when it is new. */
+export const joinedAt = async (run: Run, consumer: string): Promise<number> => {
+  await run(`insert into inbox_consumers (consumer) values ($1) on conflict do nothing`, [consumer])
+  const [row] = await run(`select joined_at from inbox_consumers where consumer = $1`, [consumer])
+  return Date.parse(String(row?.['joined_at']))
+}
+
+/** When a UUIDv7 was made, in milliseconds; undefined for anything else. */
+export const timeOfId = (id: string): number | undefined =>
+  /^[0-9a-f]{8}-[0-9a-f]{4}-7/i.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined
+
 const lockRows = `select key, sequence, blocked from inbox_keys
   where consumer = $1 and key in (select json_array_elements_text($2::json))
   order by key for update`

@@ -16,6 +16,17 @@ let schema: TestSchema
 /** The messages that are refused, as `key sequence`. */
 let refused: Set<string>
 
+/** The key of each name: an id that is younger than the consumer. */
+let keys: Map<string, string>
+
+const keyOf = (name: string): string => {
+  const key = keys.get(name) ?? Bun.randomUUIDv7()
+  keys.set(name, key)
+  return key
+}
+
+const nameOf = (key: unknown): string => [...keys].find(([, id]) => id === key)?.[0] ?? String(key)
+
 beforeAll(async () => {
   schema = await testSchema(
     'create table effects (place bigint generated always as identity, key text not null, sequence integer not null)',
@@ -24,9 +35,12 @@ beforeAll(async () => {
 
 beforeEach(async () => {
   refused = new Set()
+  keys = new Map()
   await schema.owner.script(
     'truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters, orders.inbox_keys, orders.timers',
   )
+  await schema.owner.script(`insert into orders.inbox_consumers values ('orders.test-counter-events', '2026-01-01')
+    on conflict do nothing`)
 })
 
 afterAll(() => schema.close())
@@ -48,7 +62,7 @@ const open = (options: Partial<ConsumerOptions<'orders'>> = {}) => {
       handlers: [
         onEach(counted, async ({ tx }, { key, sequence = 0 }) => {
           await tx.execute(sql`insert into effects (key, sequence) values (${key}, ${sequence})`)
-          if (refused.has(`${key} ${sequence}`)) throw new DomainError('refused', 'Not now.')
+          if (refused.has(`${nameOf(key)} ${sequence}`)) throw new DomainError('refused', 'Not now.')
         }),
       ],
     },
@@ -68,7 +82,7 @@ let offset = 0
 const deliver = async (consumer: ReturnType<typeof open>['consumer'], ...names: string[]) => {
   const records = names.map((name) => {
     const [key = '', sequence] = name.split(' ')
-    return recordOf(counted(key, Number(sequence), { count: Number(sequence) }))
+    return recordOf(counted(keyOf(key), Number(sequence), { count: Number(sequence) }))
   })
   await consumer.handle(batchOf(records, { offset }))
   offset += records.length
@@ -77,14 +91,14 @@ const deliver = async (consumer: ReturnType<typeof open>['consumer'], ...names: 
 
 const effects = async () => {
   const rows = await schema.owner.run('select key, sequence from orders.effects order by place')
-  return rows.map((row) => `${row['key']} ${row['sequence']}`)
+  return rows.map((row) => `${nameOf(row['key'])} ${row['sequence']}`)
 }
 
 const held = async ({ deadLetters }: ReturnType<typeof open>) =>
-  (await deadLetters.list()).map(({ key, sequence, status, code }) => `${key} ${sequence} ${status} ${code}`)
+  (await deadLetters.list()).map(({ key, sequence, status, code }) => `${nameOf(key)} ${sequence} ${status} ${code}`)
 
 const idOf = async ({ deadLetters }: ReturnType<typeof open>, name: string) =>
-  (await deadLetters.list()).find(({ key, sequence }) => `${key} ${sequence}` === name)?.id ?? ''
+  (await deadLetters.list()).find(({ key, sequence }) => `${nameOf(key)} ${sequence}` === name)?.id ?? ''
 
 test('a message that is parked holds up its own key and no other', async () => {
   const process = open()
@@ -175,7 +189,7 @@ test('another message with a sequence that has passed is kept for an operator, h
 
 test('the same messages at once in several processes are applied once and in their order', async () => {
   const names = Array.from({ length: 20 }, (_, index) => `a ${index + 1}`)
-  const records = names.map((_, index) => recordOf(counted('a', index + 1, { count: index })))
+  const records = names.map((_, index) => recordOf(counted(keyOf('a'), index + 1, { count: index })))
   await Promise.all(
     Array.from({ length: 4 }, (_, index) => open().consumer.handle(batchOf(records.slice(index * 2), { offset }))),
   )
@@ -194,4 +208,13 @@ test('a redrive of what is older than the memory of the inbox is refused unless 
   expect(await thrownBy(process.deadLetters.redrive(id, { by: 'test' }))).toMatchObject({ code: 'too-old' })
   await process.deadLetters.redrive(id, { by: 'test', force: true })
   expect(await effects()).toEqual(['a 1'])
+})
+
+test('a key that was there before the consumer may begin anywhere, and goes on without a gap', async () => {
+  await schema.owner.run(`update orders.inbox_consumers set joined_at = now() + interval '1 hour'`)
+  const process = open()
+  await deliver(process.consumer, 'a 5', 'a 6', 'a 8')
+  expect(await effects()).toEqual(['a 5', 'a 6'])
+  expect(await held(process)).toEqual(['a 8 waiting gap'])
+  await schema.owner.run('delete from orders.inbox_consumers')
 })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import fc from 'fast-check'
+import { array, assert, integer, property, shuffledSubarray } from 'fast-check'
 import { type KeyState, type Turn, judgeHead, start, takeTurns } from './key-order.ts'
 
 const turn = (sequence: number | undefined, kind: Turn['kind'] = 'wanted', key = 'a'): Turn => ({ key, sequence, kind })
@@ -58,6 +58,14 @@ describe('messages of a key', () => {
     })
   })
 
+  test('of a key that is older than the consumer may begin anywhere, and then go on without a gap', () => {
+    const keys = new Map<string, KeyState>()
+    const arrived = [turn(5), turn(6), turn(8), turn(5, 'wanted', 'b')]
+    const { apply, hold } = takeTurns(keys, arrived, (key) => key === 'a')
+    expect(apply.map(name)).toEqual(['a5', 'a6'])
+    expect(hold.map(({ turn, because }) => `${name(turn)} ${because}`)).toEqual(['a8 gap', 'b5 gap'])
+  })
+
   test('that nobody wants and whose sequence has passed are no news', () => {
     expect(run([turn(2, 'passed')], { a: { sequence: 3, blocked: false } })).toMatchObject({ apply: [], hold: [] })
   })
@@ -80,9 +88,9 @@ test('the first held message is applied in its turn, waits at a gap, and is park
 test('whatever the order and the batches in which messages come, each is applied once and in its order', () => {
   const length = 8
   const wanted = Array.from({ length }, (_, index) => index + 1)
-  const shuffled = fc.shuffledSubarray(wanted, { minLength: length })
-  fc.assert(
-    fc.property(shuffled, fc.array(fc.integer({ min: 1, max: 4 }), { minLength: length }), (order, sizes) => {
+  const shuffled = shuffledSubarray(wanted, { minLength: length })
+  assert(
+    property(shuffled, array(integer({ min: 1, max: 4 }), { minLength: length }), (order, sizes) => {
       const keys = new Map<string, KeyState>()
       const applied: (number | undefined)[] = []
       let queue: Turn[] = []

@@ -30,8 +30,13 @@ export const start: KeyState = { sequence: 0, blocked: false }
  * Decides whose turn it is among messages that the consumer has not met before, and moves `keys`. Messages of one key are
  * applied in the order of their sequence and without a gap. What cannot be applied blocks its key, and no other: what follows
  * is queued behind it, but for the one that is missing. A message whose sequence has passed is parked and blocks nothing.
+ * A key that is older than the consumer may begin anywhere: what came before it joined may have left the topic.
  */
-export const takeTurns = <Each extends Turn>(keys: Map<string, KeyState>, arrived: Each[]): Turns<Each> => {
+export const takeTurns = <Each extends Turn>(
+  keys: Map<string, KeyState>,
+  arrived: Each[],
+  isOlder: (key: string) => boolean = () => false,
+): Turns<Each> => {
   const turns: Turns<Each> = { apply: [], hold: [], filled: [] }
   for (const turn of arrived) {
     const { key, sequence, kind } = turn
@@ -41,7 +46,8 @@ export const takeTurns = <Each extends Turn>(keys: Map<string, KeyState>, arrive
       if (because !== 'step-back') keys.set(key, { ...state, blocked: true })
     }
     const past = sequence !== undefined && sequence <= state.sequence
-    const isNext = kind !== 'poison' && sequence === state.sequence + 1
+    const joins = sequence !== undefined && !keys.has(key) && isOlder(key)
+    const isNext = kind !== 'poison' && (joins || sequence === state.sequence + 1)
     if (past) {
       if (kind !== 'passed') hold('parked', 'step-back')
     } else if (state.blocked && !isNext) hold('queued', 'behind')

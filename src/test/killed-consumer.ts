@@ -12,6 +12,8 @@ const counted = countedOn(topic)
 const postgres = openPostgres({ url, name: 'test-killed', poolSize: 2 })
 const never = new Promise<never>(() => undefined)
 
+let handled = false
+
 const reach = (name: string) => {
   if (name !== point) return Promise.resolve()
   console.log('reached')
@@ -26,6 +28,7 @@ const consumer = createConsumer<'orders'>({
       onEach(counted, async ({ tx, emit }, { id, subject, data }) => {
         await tx.execute(sql`insert into effects values (${id}, ${process.pid})`)
         emit(counted(`from-${subject}`, 1, data))
+        handled = true
         await reach('before-commit')
       }),
     ],
@@ -33,7 +36,7 @@ const consumer = createConsumer<'orders'>({
   postgres: {
     transaction: async (work) => {
       const result = await postgres.transaction(work)
-      await reach('after-commit')
+      if (handled) await reach('after-commit')
       return result
     },
   },

@@ -1,5 +1,6 @@
 import { asc, gt, sql } from 'drizzle-orm'
 import { z } from 'zod'
+import { decodeOnce } from '#platform/decode'
 import { money } from '#platform/money'
 import type { SnapshotSource } from '#platform/snapshots'
 import type { Order } from './order.ts'
@@ -22,6 +23,8 @@ export const orderSnapshot = z.object({
 
 export type OrderSnapshot = z.infer<typeof orderSnapshot>
 
+export const decodeOrder = decodeOnce(orderSnapshot)
+
 /** A product as Redis holds it under `orders:product:<sku>`. */
 export const productSnapshot = z.object({
   id: z.string(),
@@ -33,6 +36,8 @@ export const productSnapshot = z.object({
 })
 
 export type ProductSnapshot = z.infer<typeof productSnapshot>
+
+export const decodeProduct = decodeOnce(productSnapshot)
 
 export const toOrderSnapshot = ({
   id,

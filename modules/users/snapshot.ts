@@ -1,5 +1,6 @@
 import { asc, gt, sql } from 'drizzle-orm'
 import { z } from 'zod'
+import { decodeOnce } from '#platform/decode'
 import type { SnapshotSource } from '#platform/snapshots'
 import { signOuts, users } from './schema.ts'
 import { toUser } from './repository.ts'
@@ -16,6 +17,8 @@ export const userSnapshot = z.object({
 })
 
 export type UserSnapshot = z.infer<typeof userSnapshot>
+
+export const decodeUser = decodeOnce(userSnapshot)
 
 export const toSnapshot = ({ id, name, email, status, version, createdAt }: User): UserSnapshot => ({
   id,

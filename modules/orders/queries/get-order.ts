@@ -1,10 +1,10 @@
 import type { Context } from '../context.ts'
 import { orderNotFound } from '../repository.ts'
-import { type OrderSnapshot, orderSnapshot } from '../snapshot.ts'
+import { type OrderSnapshot, decodeOrder } from '../snapshot.ts'
 
 /** Reads the snapshot. @throws DomainError `order-not-found`; UnavailableError while snapshots are rebuilt */
 export const getOrder = async ({ snapshots }: Pick<Context, 'snapshots'>, id: string): Promise<OrderSnapshot> => {
   const stored = await snapshots.read('order', id)
   if (stored === null) throw orderNotFound()
-  return orderSnapshot.parse(JSON.parse(stored))
+  return decodeOrder(stored)
 }

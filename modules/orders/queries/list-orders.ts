@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts'
-import { type OrderSnapshot, allOrders, orderSnapshot, ordersOf } from '../snapshot.ts'
+import { type OrderSnapshot, allOrders, decodeOrder, ordersOf } from '../snapshot.ts'
 
 /** `next` is the id that the next page comes before, undefined on the last one. */
 export type OrderPage = { items: OrderSnapshot[]; next: string | undefined }
@@ -11,5 +11,5 @@ export const listOrders = async (
 ): Promise<OrderPage> => {
   const list = userId === undefined ? allOrders : ordersOf(userId)
   const { stored, next } = await snapshots.list('order', list, { before, limit })
-  return { items: stored.map((text) => orderSnapshot.parse(JSON.parse(text))), next }
+  return { items: stored.map(decodeOrder), next }
 }

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts'
-import { type ProductSnapshot, allProducts, productSnapshot } from '../snapshot.ts'
+import { type ProductSnapshot, allProducts, decodeProduct } from '../snapshot.ts'
 
 const pageSize = 1_000
 
@@ -8,7 +8,7 @@ export const listProducts = async ({ snapshots }: Pick<Context, 'snapshots'>): P
   const found: ProductSnapshot[] = []
   for (let before: string | undefined; ;) {
     const { stored, next } = await snapshots.list('product', allProducts, { before, limit: pageSize })
-    found.push(...stored.map((text) => productSnapshot.parse(JSON.parse(text))))
+    found.push(...stored.map(decodeProduct))
     if (next === undefined) return found.toReversed()
     before = next
   }

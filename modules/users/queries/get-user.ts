@@ -1,10 +1,10 @@
 import type { Context } from '../context.ts'
 import { userNotFound } from '../repository.ts'
-import { type UserSnapshot, userSnapshot } from '../snapshot.ts'
+import { type UserSnapshot, decodeUser } from '../snapshot.ts'
 
 /** Reads the snapshot, never the tables. @throws DomainError `user-not-found`; UnavailableError while snapshots are rebuilt */
 export const getUser = async (context: Pick<Context, 'snapshots'>, id: string): Promise<UserSnapshot> => {
   const stored = await context.snapshots.read('user', id)
   if (stored === null) throw userNotFound()
-  return userSnapshot.parse(JSON.parse(stored))
+  return decodeUser(stored)
 }

@@ -1,5 +1,5 @@
 import type { Context } from '../context.ts'
-import { userSnapshot } from '../snapshot.ts'
+import { decodeUser } from '../snapshot.ts'
 
 /**
  * Whether a token that is valid by its signature still stands for someone: it was not signed out and its account is not
@@ -11,5 +11,5 @@ export const isSessionAlive = async (
 ): Promise<boolean> => {
   const [signedOut, stored] = await Promise.all([snapshots.read('signed-out', tokenId), snapshots.read('user', userId)])
   if (signedOut !== null) return false
-  return stored === null || userSnapshot.parse(JSON.parse(stored)).status === 'active'
+  return stored === null || decodeUser(stored).status === 'active'
 }

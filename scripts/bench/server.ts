@@ -1,5 +1,7 @@
 import { join } from 'node:path'
+import { parseMigrateConfig } from '../../src/config.ts'
 import { sleep } from '#platform/retry'
+import { migrate } from '../migrate.ts'
 import { root } from '../services/paths.ts'
 import { resultsFolder } from './environment.ts'
 import type { Bench } from './scenario.ts'
@@ -99,8 +101,9 @@ export const signIn = async (server: Server): Promise<SignedIn> => {
   }
 }
 
-/** The token of the operator that `migrate` made. */
+/** The token of the operator, whom other scenarios may have deleted with the users. */
 export const signInOperator = async (server: Server, { environment }: Bench): Promise<string> => {
+  await migrate(parseMigrateConfig(environment), () => undefined)
   const account = { email: environment['OPERATOR_EMAIL'], password: environment['OPERATOR_PASSWORD'] }
   return String((await request(server, 'POST', '/sessions', { body: account }))['token'])
 }

@@ -5,7 +5,7 @@ import { eventually } from '../test/eventually.ts'
 import { tcpProxy } from '../test/tcp-proxy.ts'
 import { messageThrownBy, thrownBy } from '../test/thrown.ts'
 import { UnavailableError, isTransient } from './errors.ts'
-import { type Postgres, openPostgres } from './postgres.ts'
+import { textArray, type Postgres, openPostgres } from './postgres.ts'
 
 setDefaultTimeout(60_000)
 
@@ -233,4 +233,10 @@ test('a database that does not answer is a transient error and not a wait withou
   const error = await away.transaction(({ run }) => run('select $1', ['x'])).catch((thrown: unknown) => thrown)
   expect(isTransient(error)).toBe(true)
   await away.close(100)
+})
+
+test('a list of texts is one parameter, whatever is in them', async () => {
+  const texts = ['plain', '', 'a "quoted" one', 'back\\slash', '{braces},commas', 'null', ' spaces ', 'zażółć ☕']
+  const rows = await schema.postgres.run('select text from unnest($1::text[]) as text', [textArray(texts)])
+  expect(rows.map((row) => row['text'])).toEqual(texts)
 })

@@ -47,6 +47,13 @@ export type Postgres = {
   close(timeoutMs?: number): Promise<void>
 }
 
+/**
+ * A list of texts as one parameter, for `= any ($1::text[])`. A list out of JSON would be guessed to be long, and the planner
+ * would rather read a whole table than look each of them up.
+ */
+export const textArray = (values: string[]): string =>
+  `{${values.map((value) => `"${value.replaceAll(/[\\"]/g, '\\$&')}"`).join(',')}}`
+
 export type PostgresOptions = { url: string; name: string; poolSize: number; log?: Log }
 
 const asText = { serialize: (value: unknown) => String(value), parse: (value: string) => value }

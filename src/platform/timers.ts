@@ -4,7 +4,7 @@ import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Emit, Trace } from './messaging/message.ts'
 import type { Emitted, Outbox } from './messaging/outbox.ts'
-import type { Postgres, Run, SqlRow, Transaction, Tx } from './postgres.ts'
+import { type Postgres, type Run, type SqlRow, type Transaction, type Tx, textArray } from './postgres.ts'
 import { backoffMs } from './retry.ts'
 import { type Worker, createWorker } from './worker.ts'
 
@@ -56,9 +56,7 @@ export const setTimer = (tx: Pick<Tx, 'execute'>, timer: NewTimer): Promise<void
 
 export const cancelTimers = async (tx: Pick<Tx, 'execute'>, kind: string, keys: string[]): Promise<void> => {
   if (keys.length === 0) return
-  await tx.execute(
-    sql`delete from timers where kind = ${kind} and key in (select json_array_elements_text(${JSON.stringify(keys)}::json))`,
-  )
+  await tx.execute(sql`delete from timers where kind = ${kind} and key = any (${textArray(keys)}::text[])`)
 }
 
 export const cancelTimer = (tx: Pick<Tx, 'execute'>, kind: string, key: string): Promise<void> =>

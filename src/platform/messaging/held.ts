@@ -1,5 +1,5 @@
 import { DomainError, messageOf } from '../errors.ts'
-import type { Finish, Run, SqlRow } from '../postgres.ts'
+import { type Finish, type Run, type SqlRow, textArray } from '../postgres.ts'
 import { type RawRecord, UndecodableError } from './cloud-event.ts'
 import type { HeldBecause, HeldStatus } from './key-order.ts'
 
@@ -64,8 +64,8 @@ export const holdMessages = (consumer: string, holdings: Holding[]): Finish => (
 export const knownPositions = async (run: Run, consumer: string, positions: string[]): Promise<Set<string>> => {
   const rows = await run(
     `select position from dead_letters
-      where consumer = $1 and position in (select json_array_elements_text($2::json))`,
-    [consumer, JSON.stringify(positions)],
+      where consumer = $1 and position = any ($2::text[])`,
+    [consumer, textArray(positions)],
   )
   return new Set(rows.map((row) => String(row['position'])))
 }

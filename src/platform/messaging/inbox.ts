@@ -1,4 +1,4 @@
-import type { Finish, Run } from '../postgres.ts'
+import { type Finish, type Run, textArray } from '../postgres.ts'
 import type { KeyState } from './key-order.ts'
 
 const insertRows = `insert into inbox (consumer, message_id)
@@ -28,7 +28,7 @@ export const timeOfId = (id: string): number | undefined =>
   /^[0-9a-f]{8}-[0-9a-f]{4}-7/i.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : undefined
 
 const lockRows = `select key, sequence, blocked from inbox_keys
-  where consumer = $1 and key in (select json_array_elements_text($2::json))
+  where consumer = $1 and key = any ($2::text[])
   order by key for update`
 
 /**
@@ -36,7 +36,7 @@ const lockRows = `select key, sequence, blocked from inbox_keys
  * `admit`: only then does it see what another process has committed with the same messages.
  */
 export const lockKeys = async (run: Run, consumer: string, keys: string[]): Promise<Map<string, KeyState>> => {
-  const rows = await run(lockRows, [consumer, JSON.stringify(keys)])
+  const rows = await run(lockRows, [consumer, textArray(keys)])
   return new Map(
     rows.map((row) => [String(row['key']), { sequence: Number(row['sequence']), blocked: row['blocked'] === true }]),
   )

@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
-import type { Run, SqlRow, Tx } from '../postgres.ts'
+import { type Run, type SqlRow, type Tx, textArray } from '../postgres.ts'
 import type { Input, SagaState, SagaStatus } from './definition.ts'
 
 /** A saga as its row holds it. `version` counts its transactions. */
@@ -22,9 +22,9 @@ const columns = 'id, name, reply_key, state, version, correlation_id, created_at
 /** Locks the sagas that these replies name, in the order of their ids. */
 export const lockByReplyKey = async (run: Run, name: string, keys: string[]): Promise<StoredSaga[]> => {
   const rows = await run(
-    `select ${columns} from sagas where name = $1 and reply_key in (select json_array_elements_text($2::json))
+    `select ${columns} from sagas where name = $1 and reply_key = any ($2::text[])
       order by id for update`,
-    [name, JSON.stringify(keys)],
+    [name, textArray(keys)],
   )
   return rows.map(toStored)
 }

@@ -16,7 +16,8 @@ const succeeds = (args: string[]): Promise<boolean> =>
 
 /** Whether an engine answers and knows `compose`: the client alone is often installed without either. */
 export const dockerAnswers = async (): Promise<boolean> => {
-  if (!Bun.which('docker')) return false
+  // The PATH as it is now: without it Bun looks where the process began.
+  if (!Bun.which('docker', { PATH: process.env['PATH'] ?? '' })) return false
   const [engine, compose] = await Promise.all([succeeds(['info']), succeeds(['compose', 'version'])])
   return engine && compose
 }

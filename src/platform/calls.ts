@@ -64,7 +64,7 @@ const endMs = 3_000
 
 /** Makes the calls that have fallen due, at most `parallel` at once; outcomes that arrive together share a transaction. */
 export const createCalls = <Source extends string>(options: CallsOptions<Source>): Worker => {
-  const { definitions, postgres, outbox, committed, log, claimMs = 12_000, parallel = 64, pollMs = 3_000 } = options
+  const { definitions, postgres, outbox, committed, log, claimMs = 12_000, parallel = 64, pollMs = 5_000 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
   const stopping = new AbortController()
   const underWay = new Set<Promise<void>>()

@@ -175,7 +175,7 @@ const toTimer = (row: SqlRow): Timer => ({
  * transaction, and a timer that turns out to be gone by then takes its effects with it.
  */
 export const createTimers = <Source extends string>(options: TimersOptions<Source>): Worker => {
-  const { definitions, postgres, outbox, committed, log, claimMs = 5_000, pollMs = 3_000, batchSize = 50 } = options
+  const { definitions, postgres, outbox, committed, log, claimMs = 5_000, pollMs = 8_000, batchSize = 50 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
 
   const fire = async (timer: Timer): Promise<void> => {

@@ -1,6 +1,6 @@
 import { asc, eq, sql } from 'drizzle-orm'
 import { DomainError } from '#platform/errors'
-import type { Tx } from '#platform/postgres'
+import { type Tx, textArray } from '#platform/postgres'
 import type { Line, Order, WantedLine } from './order.ts'
 import { type Product, giveBack, reserve } from './product.ts'
 import { knownUsers, orders, products } from './schema.ts'
@@ -45,8 +45,8 @@ export const updateOrders = async (tx: Tx, changed: Order[]): Promise<void> => {
     from json_populate_recordset(null::orders, ${JSON.stringify(rows)}) as new where orders.id = new.id`)
 }
 
-const among = (skus: string[]) =>
-  sql`${products.sku} in (select json_array_elements_text(${JSON.stringify(skus)}::json))`
+/** The condition that a product is one of these. */
+export const among = (skus: string[]) => sql`${products.sku} = any(${textArray(skus)}::text[])`
 
 /** The products as they are now; another transaction may change them at once. */
 export const readProducts = async (tx: Tx, skus: string[]): Promise<Map<string, Product>> => {

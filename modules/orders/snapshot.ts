@@ -5,7 +5,7 @@ import { money } from '#platform/money'
 import type { SnapshotSource } from '#platform/snapshots'
 import type { Order } from './order.ts'
 import type { Product } from './product.ts'
-import { toOrder, toProduct } from './repository.ts'
+import { among, toOrder, toProduct } from './repository.ts'
 import { orders, products } from './schema.ts'
 
 /** An order as the query side answers with it, and as Redis holds it under `orders:order:<id>`. */
@@ -98,10 +98,7 @@ export const productSnapshots: SnapshotSource<ProductSnapshot> = {
   thing: 'product',
   lists: () => [allProducts],
   load: async (tx, skus) => {
-    const rows = await tx
-      .select()
-      .from(products)
-      .where(sql`${products.sku} in (select json_array_elements_text(${JSON.stringify(skus)}::json))`)
+    const rows = await tx.select().from(products).where(among(skus))
     return rows.map((row) => toProductSnapshot(toProduct(row)))
   },
   page: async (tx, after, limit) => {

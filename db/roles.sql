@@ -13,6 +13,12 @@ begin
   execute format('alter role %I in database %I set lock_timeout = %L', module, current_database(), '3s');
   execute format('alter role %I in database %I set statement_timeout = %L', module, current_database(), '15s');
   execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', module, current_database(), '5s');
+  -- Every statement looks its rows up by an index. A plan is made once a connection, often while the table is empty, and
+  -- would otherwise read the whole table, and go on doing so when it has grown.
+  execute format('alter role %I in database %I set enable_seqscan = off', module, current_database());
+  execute format('alter role %I in database %I set enable_bitmapscan = off', module, current_database());
+  execute format('alter role %I in database %I set enable_hashjoin = off', module, current_database());
+  execute format('alter role %I in database %I set enable_mergejoin = off', module, current_database());
 
   execute format('revoke all on database %I from public', current_database());
   execute format('grant connect on database %I to %I', current_database(), module);

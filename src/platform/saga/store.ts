@@ -36,13 +36,16 @@ export const lockSaga = async (run: Run, name: string, id: string): Promise<Stor
 }
 
 /** The sagas of a name by id, or the next of them after an id. */
-export const findSagas = (
+export const findSagas = async (
   tx: Pick<Tx, 'execute'>,
   name: string,
   wanted: { ids: string[] } | { after: string | undefined; limit: number },
 ): Promise<StoredSaga[]> =>
   'ids' in wanted
-    ? select(tx, sql`where name = ${name} and id = any (${`{${wanted.ids.join(',')}}`}::uuid[])`)
+    ? // The name is looked at afterwards: its index would be read for all sagas there are.
+      (await select(tx, sql`where id = any (${`{${wanted.ids.join(',')}}`}::uuid[])`)).filter(
+        (saga) => saga.name === name,
+      )
     : select(
         tx,
         sql`where name = ${name} and (${wanted.after ?? null}::uuid is null or id > ${wanted.after ?? null}::uuid)

@@ -156,8 +156,9 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     leftMs: (key) => answered(redis.pttl(key)),
     addToLists: async (entries) => {
       if (entries.length === 0) return
+      const lists = Map.groupBy(entries, ({ key }) => key)
       const pipeline = redis.pipeline()
-      for (const { key, id } of entries) pipeline.zadd(key, 0, id)
+      for (const [key, members] of lists) pipeline.zadd(key, ...members.flatMap(({ id }) => [0, id]))
       for (const [error] of (await answered(pipeline.exec())) ?? [])
         if (error) throw new UnavailableError(`Redis refused: ${error.message}`)
     },

@@ -72,7 +72,7 @@ export type Broker = {
 
 const fetchWaitMs = 500
 
-const commitWithinMs = 50
+const commitWithinMs = 250
 const commitAgainMs = 1_000
 
 /** A client of a Kafka-protocol broker (Kafka, Redpanda). The one place that knows kafkajs. */

@@ -37,7 +37,11 @@ export type Relay = {
   outboxAgeMs(): number
 }
 
-type Batch = { ids: string[]; records: OutgoingRecord[] }
+type Batch = { ids: string[]; records: OutgoingRecord[]; readAt: number }
+
+/** After a batch of so many messages, more are on their way: the next read lets them gather for a moment. */
+const crowd = 8
+const gatherMs = 30
 
 const readRows = `select id, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id,
     traceparent, value
@@ -92,7 +96,13 @@ export const createRelay = (options: RelayOptions): Relay => {
     const records = rows.map(toRecord)
     const fitting = countWithin(records, maxBatchBytes)
     await floor.read(ids[fitting - 1])
-    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting) }
+    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting), readAt: performance.now() }
+  }
+
+  /** Lets a crowd gather before the next read: many small batches cost more than fewer that are larger. */
+  const gather = async ({ ids, readAt }: Batch): Promise<void> => {
+    const crowded = ids.length >= crowd && ids.length < batchSize
+    if (crowded) await sleep(Math.max(0, readAt + gatherMs - performance.now()), stopping.signal)
   }
 
   /** Sends until acknowledged; false when the lease ran out first, so that nothing may be sent or marked any more. */
@@ -125,6 +135,7 @@ export const createRelay = (options: RelayOptions): Relay => {
     let marked: string[] = []
     try {
       while (leased() && !renewalDue() && !stopping.signal.aborted) {
+        if (sent) await gather(sent)
         const next = await read([...marked, ...(sent?.ids ?? [])])
         if (!(await sending)) break
         await marking

@@ -39,6 +39,11 @@ export const mergeLines = (wanted: WantedLine[]): WantedLine[] => {
   return [...quantities].map(([sku, quantity]) => ({ sku, quantity }))
 }
 
+/** Each product that is wanted by any of them, once. */
+export const skusOf = (wishes: { wanted: WantedLine[] }[]): string[] => [
+  ...new Set(wishes.flatMap(({ wanted }) => wanted.map(({ sku }) => sku))),
+]
+
 /** The lines at the products' own names and prices. @throws DomainError `unknown-sku`, `mixed-currencies` */
 export const priceLines = (wanted: WantedLine[], products: ReadonlyMap<string, Product>): Line[] => {
   const lines = wanted.map(({ sku, quantity }) => {

@@ -1,4 +1,4 @@
-import { asc, eq, sql } from 'drizzle-orm'
+import { asc, sql } from 'drizzle-orm'
 import { DomainError } from '#platform/errors'
 import { type Tx, textArray } from '#platform/postgres'
 import type { Line, Order, WantedLine } from './order.ts'
@@ -25,8 +25,24 @@ export const lockOrder = async (tx: Tx, id: string): Promise<Order> => {
   return order
 }
 
+/** One statement, whatever their number. */
 export const insertOrders = async (tx: Tx, placed: Order[]): Promise<void> => {
-  await tx.insert(orders).values(placed.map(toOrderRow))
+  if (placed.length === 0) return
+  const rows = placed.map(({ id, userId, checkoutId, status, reason, lines, total, paymentId, version, ...at }) => ({
+    id,
+    user_id: userId,
+    checkout_id: checkoutId,
+    status,
+    reason,
+    lines,
+    total_amount: total.amount,
+    currency: total.currency,
+    payment_id: paymentId,
+    version,
+    created_at: at.createdAt.toISOString(),
+    confirmed_at: at.confirmedAt?.toISOString() ?? null,
+  }))
+  await tx.execute(sql`insert into orders select * from json_populate_recordset(null::orders, ${JSON.stringify(rows)})`)
 }
 
 /** Writes what of these orders can change; one statement, whatever their number. */
@@ -93,23 +109,28 @@ const productOf = (held: ReadonlyMap<string, Product>, sku: string): Product => 
 }
 
 /**
- * Holds the user's closing back until the transaction ends, also of one who is not known yet and may buy.
- * @throws DomainError `account-closed` when the user is known to be closed
+ * Holds the closing of these users back until the transaction ends, also of those who are not known yet and may buy. Says
+ * which of them are closed.
  */
-export const refuseClosedUser = async (tx: Tx, userId: string): Promise<void> => {
-  const [, [known]] = await Promise.all([
+export const closedAmong = async (tx: Tx, userIds: string[]): Promise<Set<string>> => {
+  // In one order, so that two transactions never wait for each other.
+  const ids = [...new Set(userIds)].toSorted()
+  const list = `{${ids.join(',')}}`
+  const [, known] = await Promise.all([
     // Version 0 is below every one that an event can tell of.
-    tx.insert(knownUsers).values({ id: userId, status: 'active', version: 0 }).onConflictDoNothing(),
-    tx.select().from(knownUsers).where(eq(knownUsers.id, userId)).for('share'),
+    tx.execute(sql`insert into known_users (id, status, version)
+      select id, 'active', 0 from unnest(${list}::uuid[]) as id on conflict do nothing`),
+    tx
+      .select()
+      .from(knownUsers)
+      .where(sql`${knownUsers.id} = any(${list}::uuid[])`)
+      .orderBy(asc(knownUsers.id))
+      .for('share'),
   ])
-  if (known?.status === 'closed') throw new DomainError('account-closed', 'The account is closed.')
+  return new Set(known.filter(({ status }) => status === 'closed').map(({ id }) => id))
 }
 
-const toOrderRow = ({ total, ...order }: Order): OrderRow => ({
-  ...order,
-  totalAmount: total.amount,
-  currency: total.currency,
-})
+export const accountClosed = () => new DomainError('account-closed', 'The account is closed.')
 
 export const toOrder = ({ totalAmount, currency, status, reason, paymentId, confirmedAt, ...row }: OrderRow): Order => {
   const placed = { ...row, total: { amount: totalAmount, currency } }

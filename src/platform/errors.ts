@@ -10,6 +10,16 @@ export class DomainError extends Error {
   }
 }
 
+/** What `work` gives, or the refusal that it throws. */
+export const orRefusal = <T>(work: () => T): T | DomainError => {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof DomainError) return error
+    throw error
+  }
+}
+
 /** An answer: this was tried too often and may be tried again after `retryAfterSeconds`. */
 export class TooManyAttemptsError extends DomainError {
   readonly retryAfterSeconds: number

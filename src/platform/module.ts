@@ -10,6 +10,7 @@ import type { Broker } from './messaging/kafka.ts'
 import type { Topic, Trace } from './messaging/message.ts'
 import { type Keep, type Transact, createOutbox } from './messaging/outbox.ts'
 import { type Relay, createRelay } from './messaging/relay.ts'
+import { type Together, createTogether } from './messaging/together.ts'
 import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
@@ -44,6 +45,8 @@ export type ModuleContext<Name extends string> = {
   trace: Trace
   /** One transaction of the module's own database, with its outbox. */
   transact: Transact<Name>
+  /** One transaction for this request and those that came at the same moment. */
+  together: Together<Name>
   /** Reads the module's own tables outside a transaction; for commands, never for queries. */
   read: Tx
   snapshots: Snapshots
@@ -164,16 +167,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     prunings: [...prunings(retention), ...(definition.prunings ?? [])],
     forget: ({ tx }, ids) => snapshots.forget(tx, ids),
   })
-  const transactUnlessBehind: typeof outbox.transact = (trace, keep) => {
-    const transact = outbox.transact(trace, keep)
-    return async (work) => {
-      if (relay.outboxAgeMs() > outboxMaxAgeMs) {
-        throw new OverloadedError(`What ${name} has to tell the others is not sent: nothing is changed until it is.`, {
-          retryAfterSeconds: behindRetrySeconds,
-        })
-      }
-      return transact(work)
-    }
+  const together = createTogether({ outbox, ...parts })
+  const refuseBehind = () => {
+    if (relay.outboxAgeMs() <= outboxMaxAgeMs) return
+    throw new OverloadedError(`What ${name} has to tell the others is not sent: nothing is changed until it is.`, {
+      retryAfterSeconds: behindRetrySeconds,
+    })
   }
   const calls = createCalls({ definitions: definition.calls ?? [], outbox, ...parts })
   let startedAt = 0
@@ -188,7 +187,14 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,
-      transact: transactUnlessBehind(trace, keep),
+      transact: async (work) => {
+        refuseBehind()
+        return outbox.transact(trace, keep)(work)
+      },
+      together: async (forAll, request) => {
+        refuseBehind()
+        return together(trace, keep)(forAll, request)
+      },
       read: postgres.read,
       snapshots,
       newId,

@@ -113,6 +113,11 @@ export const openTrips = async () => {
       work({ transaction, emit, trace: story, now: new Date() }),
     )
 
+  const begin = (
+    { emit, trace: story, ...context }: Parameters<Parameters<typeof run>[1]>[0],
+    { id, replyKey, seat = `seat of ${id}` }: { id: string; replyKey: string; seat?: string },
+  ) => saga.start(context, [{ id, replyKey, data: { seat, paymentId: null }, trace: story, emit }])
+
   const column = async (statement: string, parameters: string[] = []): Promise<string[]> =>
     (await schema.owner.run(statement, parameters)).map((row) => String(row['value']))
 
@@ -122,6 +127,7 @@ export const openTrips = async () => {
     does,
     together,
     run,
+    begin,
     column,
     sagas: createSagas({
       sagas: [saga],
@@ -131,8 +137,7 @@ export const openTrips = async () => {
     }),
     /** Begins a trip and answers with its id, which is its reply key too. */
     start: async (story = trace(), id: string = Bun.randomUUIDv7()): Promise<string> => {
-      const begin = { id, replyKey: id, data: { seat: `seat of ${id}`, paymentId: null } }
-      await run(story, (context) => saga.start(context, begin))
+      await run(story, (context) => begin(context, { id, replyKey: id }))
       return id
     },
     /** Tells the trips, all in one transaction, what became of a step. */

@@ -4,7 +4,7 @@ import { chargePayment, refundPayment } from '#events/payments'
 import { cancelled } from '../cancelled.ts'
 import { type CheckoutData, checkoutDefinition } from '../checkout.ts'
 import { checkoutChanged, orderConfirmed, orderCreated } from '../events.ts'
-import { type CancelledOrder, type Order, cancel, confirm, place, priceLines } from '../order.ts'
+import { type CancelledOrder, type Order, cancel, confirm, place, priceLines, skusOf } from '../order.ts'
 import {
   insertOrders,
   lockOrders,
@@ -23,8 +23,7 @@ type Parts = { flowDeadlineMs: number; now: () => Date }
 
 const reserveStock: Step = {
   run: async (tx, checkouts) => {
-    const skus = new Set(checkouts.flatMap(({ data }) => data.wanted.map(({ sku }) => sku)))
-    const held = await lockProducts(tx, [...skus])
+    const held = await lockProducts(tx, skusOf(checkouts.map(({ data }) => data)))
     const learned = checkouts.map(({ data: { wanted } }) => {
       const lines = priceLines(wanted, held)
       for (const product of reserveLines(held, wanted)) held.set(product.sku, product)

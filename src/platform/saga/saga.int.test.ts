@@ -54,7 +54,7 @@ test('a start emits its command once, and its state, history, timer and messages
 test('a start whose transaction rolls back leaves nothing, and can be repeated', async () => {
   const id = Bun.randomUUIDv7()
   const work = trips.run(trace(), async (context) => {
-    await trips.saga.start(context, { id, replyKey: id, data: { seat: 's', paymentId: null } })
+    await trips.begin(context, { id, replyKey: id })
     throw new Error('on purpose')
   })
   expect(await messageThrownBy(work)).toBe('on purpose')
@@ -71,9 +71,7 @@ test('a trip that was started already is not started again, and no other takes i
   const before = await everythingOf(id)
   const startAs = (sagaId: string) =>
     messageThrownBy(
-      trips.run(trace(), (context) =>
-        trips.saga.start(context, { id: sagaId, replyKey: id, data: { seat: 'another', paymentId: null } }),
-      ),
+      trips.run(trace(), (context) => trips.begin(context, { id: sagaId, replyKey: id, seat: 'another' })),
     )
   expect(await startAs(id)).toContain('saga_history_pkey')
   expect(await startAs(Bun.randomUUIDv7())).toContain('sagas_reply_key_key')
@@ -248,7 +246,7 @@ test('what a trip hears in several parts of one transaction is taken in one afte
   await trips.run(story, async (context) => {
     const { emit } = context
     const reply = { key: id, step: 'pay', trace: story, emit }
-    await trips.saga.start(context, { id, replyKey: id, data: { seat: 's', paymentId: null } })
+    await trips.begin(context, { id, replyKey: id })
     await trips.saga.hear(context, [{ ...reply, outcome: paid }])
     await trips.saga.hear(context, [{ ...reply, outcome: { is: 'undone' } }])
   })

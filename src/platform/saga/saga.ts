@@ -43,6 +43,16 @@ export type SagaDeclaration<Source extends string, Data extends object> = {
 /** What a transition works with. */
 export type SagaContext = { transaction: Transaction; now: Date }
 
+/** A saga that begins; what it sends belongs to the story of `trace`. */
+export type Begun<Source extends string, Data extends object> = {
+  id: string
+  /** What the replies to its commands will name it by. */
+  replyKey: string
+  data: Data
+  trace: Trace
+  emit: Emit<Source>
+}
+
 /** What became of a step of the saga with this reply key; what follows belongs to the story of `trace`. */
 export type Reply<Source extends string, Data extends object> = {
   key: string
@@ -54,11 +64,8 @@ export type Reply<Source extends string, Data extends object> = {
 
 export type Saga<Source extends string, Data extends object> = {
   name: string
-  /** Begins a saga and takes it as far as its local steps and its first command go, in the transaction of `context`. */
-  start(
-    context: SagaContext & { emit: Emit<Source>; trace: Trace },
-    begin: { id: string; replyKey: string; data: Data },
-  ): Promise<StoredSaga<Data>>
+  /** Begins sagas and takes them as far as their local steps and their first commands go, in the transaction of `context`. */
+  start(context: SagaContext, begun: Begun<Source, Data>[]): Promise<StoredSaga<Data>[]>
   /**
    * Moves the sagas that these replies are for; replies of no saga, and those that come late or twice, change nothing.
    * `locked` runs when the sagas are locked and nothing else is: it may lock in one order what the steps will lock in theirs.
@@ -109,22 +116,16 @@ export const createSaga = <Source extends string, Data extends object>(
 
   return {
     name,
-    start: async (context, { id, replyKey, data }) => {
-      const { now, trace, emit } = context
-      const state = initialState(definition, data)
-      const saga: StoredSaga<Data> = {
-        id,
-        name,
-        replyKey,
-        state,
-        version: 0,
-        correlationId: trace.correlationId,
-        createdAt: now,
-        updatedAt: now,
-      }
-      const task: Task<Source, Data> = { saga, inputs: [{ type: 'started' }], heard: [], trace, emit }
-      await move(context, [task])
-      return task.saga
+    start: async (context, begun) => {
+      const { now } = context
+      const tasks = begun.map(({ id, replyKey, data, trace, emit }): Task<Source, Data> => {
+        const { correlationId } = trace
+        const state = initialState(definition, data)
+        const saga = { id, name, replyKey, state, version: 0, correlationId, createdAt: now, updatedAt: now }
+        return { saga, inputs: [{ type: 'started' }], heard: [], trace, emit }
+      })
+      await move(context, tasks)
+      return tasks.map(({ saga }) => saga)
     },
     hear: async (context, replies) => {
       if (replies.length === 0) return

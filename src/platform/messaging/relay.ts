@@ -40,7 +40,7 @@ export type Relay = {
 type Batch = { ids: string[]; records: OutgoingRecord[]; readAt: number }
 
 /** After a batch of so many messages, more are on their way: the next read lets them gather for a moment. */
-const crowd = 8
+const crowd = 20
 const gatherMs = 30
 
 const readRows = `select id, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id,

@@ -137,7 +137,7 @@ const perform = async (apps: App[], stage: Stage, crashes: string[], options: Ru
 export const runChaos = async (options: RunOptions): Promise<Outcome> => {
   const { progress, signal } = options
   mkdirSync(resultsFolder, { recursive: true })
-  const stage = await openStage({ progress, signal })
+  const stage = await openStage({ profile: 'chaos-services', progress, signal })
   const crashes: string[] = []
   let apps: App[] = []
   try {

@@ -15,17 +15,17 @@ import type { Progress, Service } from '../services/service.ts'
 import { newState } from '../services/state.ts'
 import { sleep } from '#platform/retry'
 
-// Its folder goes with each run; what is kept is in .bulkhead/chaos.
-const profile = 'chaos-services'
-
 const services = { postgres, broker, redis, provider }
 
 export type ServiceName = keyof typeof services
 
 const names = Object.keys(services) as ServiceName[]
 
+/** The folder of the profile goes with each run. */
+export type StageOptions = { profile: string; progress: Progress; signal: AbortSignal }
+
 /** The services of one run, native and with fresh data, each of which may be killed and started again. */
-export const openStage = async ({ progress, signal }: { progress: Progress; signal: AbortSignal }) => {
+export const openStage = async ({ profile, progress, signal }: StageOptions) => {
   await servicesRemove(profile)
   const state = newState()
   const job = { profile, secrets: state.secrets, progress, signal }

@@ -60,7 +60,7 @@ test('under ten times the load that it takes, a process refuses with Retry-After
   }
   await Promise.all([watch(), ...Array.from({ length: clients }, flood)])
 
-  expect([...statuses.keys()].toSorted()).toEqual([202, 503])
+  expect(new Set(statuses.keys())).toEqual(new Set([202, 503]))
   // The first third is for what a process that has begun to work comes to hold.
   const [early, late] = [
     memory.slice(memory.length / 3, (memory.length * 2) / 3),

@@ -14,7 +14,7 @@ export const environmentVariables = [
   'OPERATOR_PASSWORD',
 ] as const
 
-/** The environment variables that reach the services; each is a setting of interface.md. */
+/** The environment variables that reach the services; each is a setting of the process or of migrate. */
 export type ServiceEnvironment = Record<(typeof environmentVariables)[number], string>
 
 export type Environment = Record<string, string | undefined>

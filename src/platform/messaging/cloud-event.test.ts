@@ -37,7 +37,7 @@ test('what the relay sends is a CloudEvent 1.0 in Kafka binary mode to whoever e
   expect(event.validate()).toBe(true)
 })
 
-test('the headers are those of interface.md, by name', () => {
+test('the headers are those that other programs rely on, by name', () => {
   const names = Object.keys(recordOf(counted('order-1', 7, { count: 3 })).headers).toSorted()
   expect(names).toEqual([
     'ce_causationid',

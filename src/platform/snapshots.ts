@@ -3,6 +3,7 @@ import type { Log } from './log.ts'
 import type { Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
 import { sleep } from './retry.ts'
+import { type Marker, type SnapshotReader, createSnapshotReader, markerKey, snapshotKey } from './snapshot-reader.ts'
 import { snapshotDifferences } from './snapshot-differences.ts'
 
 /** One aggregate as the query side answers with it. */
@@ -25,32 +26,16 @@ export type SnapshotSource<Kept extends Snapshot = Snapshot> = {
 /** Names one version of one snapshot: what a `Consistency-Token` is made of. */
 export type SnapshotVersion = { module: string; thing: string; id: string; version: number }
 
-/** A part of a list; `next` is the id that the next part comes before, undefined at the end. */
-export type Page = { stored: string[]; next: string | undefined }
-
-export type Snapshots = {
+/** The read side of a module and what keeps it; a read that finds Redis incomplete starts a rebuild. */
+export type Snapshots = SnapshotReader & {
   /** Writes these, each unless a newer version is stored. */
   write(thing: string, snapshots: Snapshot[]): Promise<void>
   /** Projects the present state of these aggregates from the tables as `tx` sees them. */
   project(tx: Tx, thing: string, ids: string[]): Promise<void>
   /** Lets go of the snapshots of these ids that the tables, as `tx` sees them, no longer have; for what is in no list. */
   forget(tx: Tx, ids: string[]): Promise<void>
-  /**
-   * The snapshot as stored, null when no such aggregate exists; one round trip, shared by the reads of one tick.
-   * @throws UnavailableError when Redis is away or does not hold all snapshots now; a rebuild has been started then.
-   */
-  read(thing: string, id: string): Promise<string | null>
-  /**
-   * The stored snapshots of a list, newest id first, from the one before `before`; two round trips, however many.
-   * @throws UnavailableError as `read` does
-   */
-  list(thing: string, list: string, options: { before?: string | undefined; limit: number }): Promise<Page>
   /** Marks an id until a time; `read` answers a string for it until then. */
   flag(thing: string, id: string, until: Date): Promise<void>
-  /** Whether the module keeps snapshots of this thing. */
-  has(thing: string): boolean
-  /** The version that the stored snapshot has; 0 when there is none. Does not ask whether Redis is complete. */
-  version(thing: string, id: string): Promise<number>
   /**
    * One sentence for each snapshot, flag and place in a list that Redis holds otherwise than the tables say, lacks, or has
    * beyond them; at most a hundred. While others write, what they change at the same time may be among them.
@@ -63,7 +48,6 @@ export type Snapshots = {
   rebuild(progress?: (count: number) => void): Promise<number>
   /** Looks every second whether Redis is still complete, and rebuilds when it is not. */
   watch(): void
-  complete(): Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -76,17 +60,11 @@ export type SnapshotsOptions = {
   pageSize?: number
 }
 
-export const snapshotKey = (module: string, thing: string, id: string): string => `${module}:${thing}:${id}`
-
-/** A marker says that Redis held every snapshot, for one run of the server and as long as it evicted nothing. */
-type Marker = { runId: string; evictedKeys: number }
-
 const rebuildTtlMs = 15_000
 const watchEveryMs = 1_000
 
 /** The read side of a module in Redis. */
 export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 500 }: SnapshotsOptions): Snapshots => {
-  const markerKey = `${module}:snapshots:complete`
   const rebuildKey = `${module}:snapshots:rebuild`
   const stopping = new AbortController()
   let rebuilding: Promise<number> | undefined
@@ -126,13 +104,6 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
 
   const flag: Snapshots['flag'] = (thing, id, until) => setFlags(thing, [{ id, until }])
 
-  const valid = (stored: string | null | undefined): boolean => {
-    const server = redis.server()
-    if (!stored || !server) return false
-    const marker = JSON.parse(stored) as Marker
-    return marker.runId === server.runId && marker.evictedKeys === server.evictedKeys
-  }
-
   const fill = async (progress: ((count: number) => void) | undefined, token: string): Promise<number | undefined> => {
     let count = 0
     for (const source of sources) {
@@ -169,7 +140,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     })
     if (count === undefined) return undefined
     const marker: Marker = { runId: server.runId, evictedKeys: server.evictedKeys }
-    return (await redis.setIfGuarded(markerKey, JSON.stringify(marker), rebuildKey, token)) ? count : undefined
+    return (await redis.setIfGuarded(markerKey(module), JSON.stringify(marker), rebuildKey, token)) ? count : undefined
   }
 
   const differences: Snapshots['differences'] = async () => {
@@ -210,9 +181,10 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
       })
   }
 
-  const complete = async () => valid((await redis.get([markerKey]))[0])
+  const reader = createSnapshotReader({ module, redis, sources, incomplete: heal })
 
   return {
+    ...reader,
     write,
     flag,
     project: async (tx, thing, ids) => {
@@ -225,48 +197,14 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
         await redis.delete(ids.filter((id) => !known.has(id)).map((id) => snapshotKey(module, thing, id)))
       }
     },
-    read: async (thing, id) => {
-      const [marker, stored] = await redis.get([markerKey, snapshotKey(module, thing, id)])
-      if (stored !== null && stored !== undefined && valid(marker)) return stored
-      if (valid(marker)) {
-        // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.
-        if (!sourceOf(thing).flags) await redis.inspect()
-        if (valid(marker)) return null
-      }
-      heal()
-      throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
-    },
-    list: async (thing, list, { before, limit }) => {
-      const [ids, [marker]] = await Promise.all([
-        redis.newestOfList(`${module}:${list}`, before, limit + 1),
-        redis.get([markerKey]),
-      ])
-      if (!valid(marker)) {
-        heal()
-        throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
-      }
-      const shown = ids.slice(0, limit)
-      const stored = await redis.get(shown.map((id) => snapshotKey(module, thing, id)))
-      return {
-        // What was listed a moment ago may not be written yet.
-        stored: stored.filter((value) => value !== null),
-        next: ids.length > limit ? shown.at(-1) : undefined,
-      }
-    },
-    has: (thing) => sources.some((source) => source.thing === thing && !source.flags),
-    version: async (thing, id) => {
-      const [stored] = await redis.get([snapshotKey(module, thing, id)])
-      return stored ? (JSON.parse(stored) as Snapshot).version : 0
-    },
     rebuild,
     differences,
-    complete,
     watch: () => {
       watching ??= (async () => {
         while (!stopping.signal.aborted) {
           try {
             await redis.inspect()
-            if (!(await complete())) heal()
+            if (!(await reader.complete())) heal()
           } catch (error) {
             log.debug({ module, error: messageOf(error) }, 'redis could not be inspected')
           }

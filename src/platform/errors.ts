@@ -47,6 +47,20 @@ export class OverloadedError extends UnavailableError {
   override readonly name = 'OverloadedError'
 }
 
+/**
+ * A module that this process does not host could not be asked: nobody is known who hosts it (`module-not-hosted`), or they do
+ * not answer (`module-not-answering`). Code and message are public.
+ */
+export class ElsewhereError extends UnavailableError {
+  override readonly name = 'ElsewhereError'
+  readonly code: 'module-not-hosted' | 'module-not-answering'
+
+  constructor(code: ElsewhereError['code'], message: string, options: { cause?: unknown } = {}) {
+    super(message, options)
+    this.code = code
+  }
+}
+
 /** A setting or a state of the environment that forbids the start; the message says what to do. */
 export class StartError extends Error {
   override readonly name = 'StartError'

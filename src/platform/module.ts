@@ -18,6 +18,7 @@ import { type Pruning, type Retention, createPruner, prunings } from './retentio
 import { sleep } from './retry.ts'
 import { type Sagas, createSagas } from './saga/operator.ts'
 import type { Saga } from './saga/saga.ts'
+import type { SnapshotReader } from './snapshot-reader.ts'
 import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshots.ts'
 import { type TimerDefinition, createTimers, earliestSet } from './timers.ts'
 
@@ -49,7 +50,7 @@ export type ModuleContext<Name extends string> = {
   together: Together<Name>
   /** Reads the module's own tables outside a transaction; for commands, never for queries. */
   read: Tx
-  snapshots: Snapshots
+  snapshots: SnapshotReader & Pick<Snapshots, 'flag'>
   newId: () => string
   now: () => Date
 }

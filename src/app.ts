@@ -1,8 +1,8 @@
 import { createBff } from './bff/bff.ts'
 import { createTokens } from './bff/identity.ts'
-import { type Config, brokerSettings } from './config.ts'
-import { createCheckouts, orders } from '#modules/orders'
-import { payments } from '#modules/payments'
+import { type Config, type ModuleName, brokerSettings, moduleNames } from './config.ts'
+import { createCheckouts, orders, ordersSnapshots } from '#modules/orders'
+import { payments, paymentsSnapshots } from '#modules/payments'
 import { users } from '#modules/users'
 import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
@@ -12,12 +12,14 @@ import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import { hostModule } from '#platform/module'
+import { moduleElsewhere } from '#platform/module-elsewhere'
 import { createOutgoing } from '#platform/outgoing'
 import { createPasswords } from '#platform/passwords'
-import { openPostgres } from '#platform/postgres'
+import { type Postgres, openPostgres } from '#platform/postgres'
 import { openRedis } from '#platform/redis'
+import type { SnapshotSource } from '#platform/snapshots'
 
-/** The whole process, wired and not yet started. */
+/** The process with the modules that it hosts, wired and not yet started. */
 export const createApp = (config: Config, log: Log) => {
   const owner = Bun.randomUUIDv7()
   const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead', log })
@@ -27,35 +29,19 @@ export const createApp = (config: Config, log: Log) => {
     log,
     sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
   })
-  const databases = {
-    users: openPostgres({
-      url: config.USERS_DATABASE_URL,
-      name: 'bulkhead-users',
-      poolSize: config.DATABASE_POOL_SIZE,
-      log,
-    }),
-    orders: openPostgres({
-      url: config.ORDERS_DATABASE_URL,
-      name: 'bulkhead-orders',
-      poolSize: config.DATABASE_POOL_SIZE,
-      log,
-    }),
-    payments: openPostgres({
-      url: config.PAYMENTS_DATABASE_URL,
-      name: 'bulkhead-payments',
-      poolSize: config.DATABASE_POOL_SIZE,
-      log,
-    }),
-  }
+  const databases = openDatabases(config, log)
 
   const now = () => new Date()
   const newId = () => Bun.randomUUIDv7()
-  const provider = createOutgoing({
-    baseUrl: config.PAYMENT_PROVIDER_URL,
-    name: 'the payment provider',
-    log,
-    timeoutMs: 5_000,
-  })
+  const provider =
+    config.PAYMENT_PROVIDER_URL === undefined
+      ? undefined
+      : createOutgoing({
+          baseUrl: config.PAYMENT_PROVIDER_URL,
+          name: 'the payment provider',
+          log,
+          timeoutMs: 5_000,
+        })
   const hints = createHints(redis)
   const retention = {
     inboxMs: config.INBOX_RETENTION_MS,
@@ -74,11 +60,25 @@ export const createApp = (config: Config, log: Log) => {
   }
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
-    users: hostModule({ definition: users, postgres: databases.users, ...shared }),
-    orders: hostModule({ definition: orders({ log, now, checkouts }), postgres: databases.orders, ...shared }),
-    payments: hostModule({ definition: payments({ provider, newId, now }), postgres: databases.payments, ...shared }),
+    ...(databases.users && { users: hostModule({ definition: users, postgres: databases.users, ...shared }) }),
+    ...(databases.orders && {
+      orders: hostModule({ definition: orders({ log, now, checkouts }), postgres: databases.orders, ...shared }),
+    }),
+    ...(databases.payments &&
+      provider && {
+        payments: hostModule({
+          definition: payments({ provider, newId, now }),
+          postgres: databases.payments,
+          ...shared,
+        }),
+      }),
   }
   const modules = Object.values(hosted)
+  const elsewhere = moduleNames
+    .filter((name) => !hosted[name])
+    .map((name) => ({ name, address: addressOf(name, config), timeoutMs: config.FORWARD_TIMEOUT_MS }))
+  const seenFromHere = <Name extends ModuleName>(name: Name, sources: SnapshotSource[]) =>
+    moduleElsewhere({ name, redis, sources, reachable: addressOf(name, config) !== undefined })
 
   const usersParts = {
     passwords: createPasswords(),
@@ -93,19 +93,24 @@ export const createApp = (config: Config, log: Log) => {
       ...found.flat(),
     ]
   }
+  const [ownUsers, ownOrders] = [
+    hosted.users ?? seenFromHere('users', users.snapshots),
+    hosted.orders ?? seenFromHere('orders', ordersSnapshots(checkouts)),
+  ]
   const faces = {
-    ...hosted,
     users: {
-      ...hosted.users,
-      context: (trace: Trace, keep?: Keep) => ({ ...hosted.users.context(trace, keep), ...usersParts }),
+      ...ownUsers,
+      context: (trace: Trace, keep?: Keep) => ({ ...ownUsers.context(trace, keep), ...usersParts }),
     },
     orders: {
-      ...hosted.orders,
-      context: (trace: Trace, keep?: Keep) => ({ ...hosted.orders.context(trace, keep), ...ordersParts }),
+      ...ownOrders,
+      context: (trace: Trace, keep?: Keep) => ({ ...ownOrders.context(trace, keep), ...ordersParts }),
     },
+    payments: hosted.payments ?? seenFromHere('payments', paymentsSnapshots),
   }
   const bff = createBff({
     modules: faces,
+    elsewhere,
     tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
     log,
     notReady,
@@ -138,6 +143,27 @@ export const createApp = (config: Config, log: Log) => {
   }
 }
 
+/** A pool for each module that is hosted here, by its own role. */
+const openDatabases = (config: Config, log: Log): Partial<Record<ModuleName, Postgres>> => {
+  const urls = {
+    users: config.USERS_DATABASE_URL,
+    orders: config.ORDERS_DATABASE_URL,
+    payments: config.PAYMENTS_DATABASE_URL,
+  }
+  const databases: Partial<Record<ModuleName, Postgres>> = {}
+  for (const name of config.MODULES) {
+    const options = { url: urls[name] ?? '', name: `bulkhead-${name}`, poolSize: config.DATABASE_POOL_SIZE, log }
+    databases[name] = openPostgres(options)
+  }
+  return databases
+}
+
+/** Where a module that is hosted elsewhere answers, if that is known. */
+const addressOf = (name: ModuleName, config: Config): string | undefined => {
+  const urls = { users: config.USERS_URL, orders: config.ORDERS_URL, payments: config.PAYMENTS_URL }
+  return urls[name]?.replace(/\/+$/, '')
+}
+
 const serve = ({ PORT, HOST }: Config, fetch: (request: Request) => Response | Promise<Response>) => {
   try {
     // The BFF reads no further than its own limit and answers with a problem; the server's own answer would have no body.
@@ -154,3 +180,19 @@ const serve = ({ PORT, HOST }: Config, fetch: (request: Request) => Response | P
 }
 
 export type App = ReturnType<typeof createApp>
+
+/** The app with every module in it, for what looks at the whole business. @throws StartError when `MODULES` leaves one out */
+export const withAllModules = (app: App) => {
+  const { hosted, databases, provider } = app
+  const { users, orders, payments } = hosted
+  if (!users || !orders || !payments || !provider)
+    throw new StartError('This needs every module, each with its database and the payment provider: leave MODULES out.')
+  return {
+    ...app,
+    hosted: { users, orders, payments },
+    databases: databases as Required<typeof databases>,
+    provider,
+  }
+}
+
+export type WholeApp = ReturnType<typeof withAllModules>

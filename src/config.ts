@@ -1,6 +1,13 @@
 import { z } from 'zod'
 import { StartError } from '#platform/errors'
 
+export type Environment = Record<string, string | undefined>
+
+/** The modules there are. */
+export const moduleNames = ['users', 'orders', 'payments'] as const
+
+export type ModuleName = (typeof moduleNames)[number]
+
 const url = (...protocols: string[]) =>
   z.string().refine(
     (value) => {
@@ -21,10 +28,9 @@ const moduleUrl = (role: string) =>
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1')
 
-const list = z
-  .string()
-  .transform((value) => value.split(',').map((item) => item.trim()))
-  .refine((items) => items.every((item) => item.length > 0), 'must be a comma list without empty parts')
+const parts = z.string().transform((value) => value.split(',').map((item) => item.trim()))
+
+const list = parts.refine((items) => items.every((item) => item.length > 0), 'must be a comma list without empty parts')
 
 const jwtKeys = list.transform((items, context) => {
   const keys = items.map((item) => {
@@ -36,6 +42,14 @@ const jwtKeys = list.transform((items, context) => {
   if (new Set(keys.map(({ kid }) => kid)).size < keys.length) context.addIssue('must not have one kid twice')
   return keys
 })
+
+const isModule = (name: string): name is ModuleName => moduleNames.some((known) => known === name)
+
+const modules = parts
+  .refine((names) => names.every(isModule), `must be a comma list out of ${moduleNames.join(', ')}`)
+  .refine((names) => new Set(names).size === names.length, 'must not name a module twice')
+  .transform((names) => names.filter(isModule))
+  .default([...moduleNames])
 
 const broker = {
   KAFKA_BROKERS: list,
@@ -57,70 +71,103 @@ const dayMs = 24 * 3_600_000
 
 const milliseconds = (usual: number) => z.coerce.number().int().min(1_000).default(usual)
 
-const serving = z
-  .object({
-    ...broker,
-    PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
-    HOST: z.string().min(1).default('0.0.0.0'),
-    USERS_DATABASE_URL: moduleUrl('users'),
-    ORDERS_DATABASE_URL: moduleUrl('orders'),
-    PAYMENTS_DATABASE_URL: moduleUrl('payments'),
-    DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(16),
-    KAFKA_SESSION_TIMEOUT_MS: z.coerce.number().int().min(500).default(6_000),
-    RELAY_LEASE_MS: z.coerce.number().int().min(500).default(5_000),
-    REDIS_URL: url('redis:', 'rediss:'),
-    PAYMENT_PROVIDER_URL: url('http:', 'https:'),
-    INBOX_RETENTION_MS: milliseconds(8 * dayMs),
-    ANSWER_RETENTION_MS: milliseconds(2 * dayMs),
-    ENDED_RETENTION_MS: milliseconds(30 * dayMs),
-    MAX_REQUESTS_IN_FLIGHT: z.coerce.number().int().min(1).default(1_000),
-    OUTBOX_MAX_AGE_MS: milliseconds(30 * 60_000),
-    FLOW_DEADLINE_MS: z.coerce.number().int().min(1_000).default(60_000),
-    JWT_KEYS: jwtKeys,
-    TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),
-    LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
-    NODE_ENV: z.string().default('production'),
-  })
-  .superRefine(signsInWhole)
+const serving = z.object({
+  ...broker,
+  MODULES: modules,
+  USERS_URL: url('http:', 'https:').optional(),
+  ORDERS_URL: url('http:', 'https:').optional(),
+  PAYMENTS_URL: url('http:', 'https:').optional(),
+  FORWARD_TIMEOUT_MS: milliseconds(15_000),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(3000),
+  HOST: z.string().min(1).default('0.0.0.0'),
+  USERS_DATABASE_URL: moduleUrl('users'),
+  ORDERS_DATABASE_URL: moduleUrl('orders'),
+  PAYMENTS_DATABASE_URL: moduleUrl('payments'),
+  DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(200).default(16),
+  KAFKA_SESSION_TIMEOUT_MS: z.coerce.number().int().min(500).default(6_000),
+  RELAY_LEASE_MS: z.coerce.number().int().min(500).default(5_000),
+  REDIS_URL: url('redis:', 'rediss:'),
+  PAYMENT_PROVIDER_URL: url('http:', 'https:'),
+  INBOX_RETENTION_MS: milliseconds(8 * dayMs),
+  ANSWER_RETENTION_MS: milliseconds(2 * dayMs),
+  ENDED_RETENTION_MS: milliseconds(30 * dayMs),
+  MAX_REQUESTS_IN_FLIGHT: z.coerce.number().int().min(1).default(1_000),
+  OUTBOX_MAX_AGE_MS: milliseconds(30 * 60_000),
+  FLOW_DEADLINE_MS: z.coerce.number().int().min(1_000).default(60_000),
+  JWT_KEYS: jwtKeys,
+  TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  NODE_ENV: z.string().default('production'),
+})
 
-const migrating = z
-  .object({
-    ...broker,
-    DATABASE_URL: postgresUrl.optional(),
-    USERS_OWNER_URL: postgresUrl.optional(),
-    ORDERS_OWNER_URL: postgresUrl.optional(),
-    PAYMENTS_OWNER_URL: postgresUrl.optional(),
-    USERS_DATABASE_URL: moduleUrl('users'),
-    ORDERS_DATABASE_URL: moduleUrl('orders'),
-    PAYMENTS_DATABASE_URL: moduleUrl('payments'),
-    KAFKA_REPLICATION: z.coerce.number().int().min(1).default(3),
-    KAFKA_RETENTION_MS: z.coerce
-      .number()
-      .int()
-      .min(1_000)
-      .default(7 * 24 * 3_600_000),
-    REDIS_URL: url('redis:', 'rediss:'),
-    OPERATOR_EMAIL: z.email(),
-    OPERATOR_PASSWORD: z.string().min(8),
-  })
-  .superRefine((settings, context) => {
-    signsInWhole(settings, context)
-    for (const module of ['USERS', 'ORDERS', 'PAYMENTS'] as const) {
-      if (!settings.DATABASE_URL && !settings[`${module}_OWNER_URL`]) {
-        context.addIssue({ code: 'custom', path: ['DATABASE_URL'], message: `is needed, or ${module}_OWNER_URL` })
-      }
-    }
-  })
+const migrating = z.object({
+  ...broker,
+  MODULES: modules,
+  DATABASE_URL: postgresUrl.optional(),
+  USERS_OWNER_URL: postgresUrl.optional(),
+  ORDERS_OWNER_URL: postgresUrl.optional(),
+  PAYMENTS_OWNER_URL: postgresUrl.optional(),
+  USERS_DATABASE_URL: moduleUrl('users'),
+  ORDERS_DATABASE_URL: moduleUrl('orders'),
+  PAYMENTS_DATABASE_URL: moduleUrl('payments'),
+  KAFKA_REPLICATION: z.coerce.number().int().min(1).default(3),
+  KAFKA_RETENTION_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .default(7 * 24 * 3_600_000),
+  REDIS_URL: url('redis:', 'rediss:'),
+  OPERATOR_EMAIL: z.email(),
+  OPERATOR_PASSWORD: z.string().min(8),
+})
 
-export type Environment = Record<string, string | undefined>
+/** Each module that is migrated has an owner. */
+const ownersOf = (settings: z.infer<typeof migrating>, context: z.RefinementCtx) => {
+  for (const module of settings.MODULES) {
+    const own = `${module.toUpperCase() as Uppercase<ModuleName>}_OWNER_URL` as const
+    if (!settings.DATABASE_URL && !settings[own])
+      context.addIssue({ code: 'custom', path: ['DATABASE_URL'], message: `is needed, or ${own}` })
+  }
+}
 
-export type Config = z.infer<typeof serving>
+/** What only who hosts the module needs: no other process holds it, even where it is set. */
+const ofHosts = {
+  users: ['USERS_DATABASE_URL'],
+  orders: ['ORDERS_DATABASE_URL'],
+  payments: ['PAYMENTS_DATABASE_URL', 'PAYMENT_PROVIDER_URL'],
+} as const
 
-export type MigrateConfig = z.infer<typeof migrating>
+/** The operator, whom `migrate` creates, is a user. */
+const ofMigratedHosts = {
+  users: ['USERS_DATABASE_URL', 'REDIS_URL', 'OPERATOR_EMAIL', 'OPERATOR_PASSWORD'],
+  orders: ['ORDERS_DATABASE_URL'],
+  payments: ['PAYMENTS_DATABASE_URL'],
+} as const
 
+type Settings<Whole, Hosts extends Record<ModuleName, readonly (keyof Whole)[]>> = Omit<
+  Whole,
+  Hosts[ModuleName][number]
+> & { [Name in Hosts[ModuleName][number]]?: Whole[Name] | undefined }
+
+export type Config = Settings<z.infer<typeof serving>, typeof ofHosts>
+
+export type MigrateConfig = Settings<z.infer<typeof migrating>, typeof ofMigratedHosts>
+
+/** The settings without those of modules that `MODULES` leaves out. */
+const forHosts = <Shape extends z.core.$ZodLooseShape>(
+  whole: z.ZodObject<Shape>,
+  hosts: Record<ModuleName, readonly string[]>,
+  environment: Environment,
+): z.ZodObject<Shape> => {
+  const hosted: ModuleName[] = modules.safeParse(environment['MODULES']).data ?? [...moduleNames]
+  const unneeded = moduleNames.filter((name) => !hosted.includes(name)).flatMap((name) => hosts[name])
+  const kept = Object.entries(whole.shape).filter(([name]) => !unneeded.includes(name))
+  return z.object(Object.fromEntries(kept)) as unknown as z.ZodObject<Shape>
+}
 const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environment): z.infer<Schema> => {
   const given = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+    // A process that is to host nothing is a mistake, while any other empty variable is one that is not set.
+    Object.entries(environment).filter(([name, value]) => value !== undefined && (value !== '' || name === 'MODULES')),
   )
   const parsed = schema.safeParse(given)
   if (parsed.success) return parsed.data
@@ -133,10 +180,12 @@ const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environmen
 }
 
 /** The settings of the serving process. @throws StartError naming each variable that is missing or wrong. */
-export const parseConfig = (environment: Environment): Config => parse(serving, environment)
+export const parseConfig = (environment: Environment): Config =>
+  parse(forHosts(serving, ofHosts, environment).superRefine(signsInWhole), environment)
 
 /** The settings of `migrate`. @throws StartError naming each variable that is missing or wrong. */
-export const parseMigrateConfig = (environment: Environment): MigrateConfig => parse(migrating, environment)
+export const parseMigrateConfig = (environment: Environment): MigrateConfig =>
+  parse(forHosts(migrating, ofMigratedHosts, environment).superRefine(signsInWhole).superRefine(ownersOf), environment)
 
 /** How to reach the broker, out of either set of settings. */
 export const brokerSettings = (config: Pick<Config, keyof typeof broker>) => ({

@@ -26,12 +26,18 @@ export { listProducts } from './queries/list-products.ts'
 
 export const ordersTopics = [orderEvents]
 
+export const ordersSnapshots = (checkouts: Checkouts) => [
+  orderSnapshots,
+  productSnapshots,
+  checkoutSnapshots(checkouts),
+]
+
 type Parts = { log: Log; now: () => Date; checkouts: Checkouts }
 
 export const orders = ({ log, now, checkouts }: Parts): ModuleDefinition<'orders'> => ({
   name: 'orders',
   topics: ordersTopics,
-  snapshots: [orderSnapshots, productSnapshots, checkoutSnapshots(checkouts)],
+  snapshots: ordersSnapshots(checkouts),
   consumers: ({ snapshots }) => [
     knowUsers({ now, checkouts }),
     onPaymentEvents({ now, checkouts }),

@@ -22,6 +22,8 @@ export { getSettlement } from './queries/get-settlement.ts'
 
 export const paymentsTopics = [paymentEvents, paymentCommands, paymentTasks]
 
+export const paymentsSnapshots = [paymentSnapshots, settlementSnapshots]
+
 type Outside = { provider: Outgoing; newId: () => string; now: () => Date }
 
 export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDefinition<'payments'> => {
@@ -29,7 +31,7 @@ export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDef
   return {
     name: 'payments',
     topics: paymentsTopics,
-    snapshots: [paymentSnapshots, settlementSnapshots],
+    snapshots: paymentsSnapshots,
     consumers: ({ snapshots }) => [
       onOrderEvents({ newId, now }),
       onPaymentCommands({ newId, now }),

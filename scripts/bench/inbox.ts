@@ -129,7 +129,7 @@ export const inbox: Scenario = {
        create table users.bench_effects (message_id uuid not null, key text not null, amount integer not null)`,
     )
     const postgres = openPostgres({
-      url: bench.config.USERS_DATABASE_URL,
+      url: bench.config.USERS_DATABASE_URL ?? '',
       name: 'bench-inbox',
       poolSize: 4,
       log: bench.log,

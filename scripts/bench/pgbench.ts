@@ -27,7 +27,8 @@ const load = (clients: number, seconds: number): string[] =>
 export const pgbenchScript = async (
   { config }: Bench,
   { script, clients, seconds }: { script: string; clients: number; seconds: number },
-): Promise<number> => rateOf(await run(new URL(config.USERS_DATABASE_URL), ...load(clients, seconds), '-f', script))
+): Promise<number> =>
+  rateOf(await run(new URL(config.USERS_DATABASE_URL ?? ''), ...load(clients, seconds), '-f', script))
 
 /** Lays out the tables of pgbench's own transaction (five statements on accounts, tellers and branches) in a schema of their own. */
 export const openPgbench = async ({ environment }: Bench, asOwner: (script: string) => Promise<void>) => {

@@ -57,7 +57,7 @@ const produce = async (producer: KafkaProducer, messages: OutgoingRecord[]): Pro
 }
 
 const openOutbox = ({ config, log }: Bench) =>
-  openPostgres({ url: config.USERS_DATABASE_URL, name: 'bench-relay', poolSize: 2, log })
+  openPostgres({ url: config.USERS_DATABASE_URL ?? '', name: 'bench-relay', poolSize: 2, log })
 
 /** From the start of a relay that holds all leases already until its outbox is empty. */
 const drain = async (bench: Bench, count: number): Promise<number> => {

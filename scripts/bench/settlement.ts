@@ -42,7 +42,7 @@ const measure = async (bench: Bench, servers: Server[], payments: number): Promi
   const [first] = servers
   if (!first) throw new Error('A settlement needs a process.')
   const token = await signInOperator(first, bench)
-  const postgres = openPostgres({ url: bench.config.PAYMENTS_DATABASE_URL, name: 'bench', poolSize: 2 })
+  const postgres = openPostgres({ url: bench.config.PAYMENTS_DATABASE_URL ?? '', name: 'bench', poolSize: 2 })
   const direct = async () => {
     const startedAt = performance.now()
     await postgres.run(directSum)

@@ -13,7 +13,7 @@ export const constantHash = `$argon2id$v=19$m=19456,t=2,p=1$${'s'.repeat(43)}$${
  */
 export const hostUsers = (bench: Bench, watch: (redis: RedisClient) => RedisClient = (redis) => redis) => {
   const { config, log } = bench
-  const { USERS_DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize } = config
+  const { USERS_DATABASE_URL: url = '', DATABASE_POOL_SIZE: poolSize } = config
   const postgres = openPostgres({ url, name: 'bench-users', poolSize, log })
   const redis = openRedis({ url: config.REDIS_URL, name: 'bench', log })
   const hosted = hostModule({

@@ -1,4 +1,4 @@
-import { createApp } from '../../src/app.ts'
+import { createApp, withAllModules } from '../../src/app.ts'
 import { type Environment, parseConfig } from '../../src/config.ts'
 import { type Examined, examine } from '../invariants/examine.ts'
 import { endings } from '../invariants/endings.ts'
@@ -16,7 +16,7 @@ export const withSources = async <T>(environment: Environment, look: (sources: S
   const app = createApp(config, createLog({ level: 'fatal', readable: true }))
   try {
     await app.connected()
-    return await look({ ...app, hosted: app.hosted })
+    return await look(withAllModules(app))
   } finally {
     await app.stop()
   }

@@ -2,12 +2,12 @@ import type { Postgres, Run, SqlRow } from '#platform/postgres'
 import type { RedisClient } from '#platform/redis'
 import type { Outgoing } from '#platform/outgoing'
 import type { Broker } from '#platform/messaging/kafka'
-import type { Hosted } from '../operate/hosted.ts'
+import type { WholeApp } from '../../src/app.ts'
 
 /** What the check reads: every module's own database by its own role, Redis, the broker and the provider's ledger. */
 export type Sources = {
   databases: Record<'users' | 'orders' | 'payments', Postgres>
-  hosted: Hosted
+  hosted: WholeApp['hosted']
   redis: RedisClient
   broker: Broker
   provider: Outgoing

@@ -6,11 +6,13 @@ import type { Log } from '#platform/log'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
+import type { SnapshotReader } from '#platform/snapshot-reader'
 import { bodyLimit } from 'hono/body-limit'
 import { HTTPException } from 'hono/http-exception'
 import { checkoutRoutes } from './checkouts.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
+import { type Elsewhere, forwardedRoutes } from './forward.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
 import { createGraphql } from './graphql/yoga.ts'
 import { healthRoutes } from './health.ts'
@@ -28,8 +30,8 @@ import { userRoutes } from './users.ts'
 
 type Hosted<Name extends string, Context> = Pick<
   HostedModule<Name>,
-  'name' | 'snapshots' | 'deadLetters' | 'sagas' | 'findAnswer' | 'keepRefusal'
-> & { context(trace: Trace, keep?: Keep): Context }
+  'name' | 'deadLetters' | 'sagas' | 'findAnswer' | 'keepRefusal'
+> & { snapshots: SnapshotReader; context(trace: Trace, keep?: Keep): Context }
 
 export type BffOptions = {
   modules: {
@@ -37,6 +39,8 @@ export type BffOptions = {
     orders: Hosted<'orders', OrdersContext>
     payments: Hosted<'payments', PaymentsContext>
   }
+  /** Those of the modules that other processes host. */
+  elsewhere: Elsewhere[]
   tokens: Tokens
   log: Log
   /** What keeps the process from serving; empty when nothing does. */
@@ -58,8 +62,8 @@ const statesFittingLength = (headers: Headers): boolean =>
 
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
-  const { log, development, maxRequestsInFlight } = options
-  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log }))
+  const { log, development, maxRequestsInFlight, elsewhere } = options
+  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log, elsewhere }))
   const app = createRouter()
 
   app.use(async (c, next) => {
@@ -88,6 +92,7 @@ export const createBff = (options: BffOptions) => {
   })
   // A body of a stated length is judged by it: merely looking at the stream makes Bun read every body as one.
   app.use((c, next) => (statesFittingLength(c.req.raw.headers) ? next() : limitBody(c, next)))
+  app.route('/', forwardedRoutes(elsewhere))
   app.get('*', async (c, next) => {
     await awaitConsistencyOf(c, options)
     await next()
@@ -107,7 +112,7 @@ export const createBff = (options: BffOptions) => {
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
     await awaitConsistencyOf(c, options)
     const call = c.get('call')
-    const response = await graphql(c.req.raw, { call, options })
+    const response = await graphql(c.req.raw, { call, options, headers: c.req.raw.headers })
     // Yoga refuses a media type without a word.
     if (response.status === 406 || response.status === 415)
       throw new HTTPException(response.status, { message: response.statusText })

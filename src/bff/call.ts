@@ -48,7 +48,6 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
   if (traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent))
     trace.traceparent = traceparent
 
-  const users = modules.users.context(trace)
   const identify = async (): Promise<Identity | undefined> => {
     const authorization = c.req.header('authorization')
     if (authorization === undefined) return undefined
@@ -62,11 +61,13 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
     return identity
   }
   const requireAlive = async (identity: Identity): Promise<void> => {
-    if (!(await isSessionAlive(users, identity))) throw unauthenticated()
+    if (!(await isSessionAlive(modules.users, identity))) throw unauthenticated()
   }
   return {
     trace,
-    users,
+    get users() {
+      return modules.users.context(trace)
+    },
     get orders() {
       return modules.orders.context(trace)
     },

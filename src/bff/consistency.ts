@@ -1,6 +1,7 @@
 import { DomainError, UnavailableError } from '#platform/errors'
 import { sleep } from '#platform/retry'
-import type { SnapshotVersion, Snapshots } from '#platform/snapshots'
+import type { SnapshotReader } from '#platform/snapshot-reader'
+import type { SnapshotVersion } from '#platform/snapshots'
 
 /** Names the versions that a command made, for a later read to wait for. */
 export const encodeConsistency = (versions: SnapshotVersion[]): string =>
@@ -35,7 +36,7 @@ const waitMs = 5_000
  */
 export const awaitConsistency = async (
   token: string,
-  snapshotsOf: (module: string) => Snapshots | undefined,
+  snapshotsOf: (module: string) => SnapshotReader | undefined,
 ): Promise<void> => {
   const deadline = performance.now() + waitMs
   for (const { module, thing, id, version } of decodeConsistency(token)) {

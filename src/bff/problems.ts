@@ -1,6 +1,13 @@
 import { HTTPException } from 'hono/http-exception'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { DomainError, OverloadedError, TooManyAttemptsError, UnavailableError, isTransient } from '#platform/errors'
+import {
+  DomainError,
+  ElsewhereError,
+  OverloadedError,
+  TooManyAttemptsError,
+  UnavailableError,
+  isTransient,
+} from '#platform/errors'
 
 export type FieldError = { path: string; message: string }
 
@@ -97,6 +104,11 @@ export const toFailure = (error: unknown): Failure => {
   if (error instanceof OverloadedError) {
     const { message, retryAfterSeconds } = error
     return { problem: problem(503, 'Overloaded', 'overloaded', message), retryAfterSeconds, fault: false }
+  }
+  if (error instanceof ElsewhereError) {
+    const { code, message, retryAfterSeconds } = error
+    const title = code === 'module-not-hosted' ? 'Module not hosted' : 'Module not answering'
+    return { problem: problem(503, title, code, message), retryAfterSeconds, fault: code === 'module-not-answering' }
   }
   if (isTransient(error)) {
     const retryAfterSeconds = error instanceof UnavailableError ? error.retryAfterSeconds : 1

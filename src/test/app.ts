@@ -1,8 +1,9 @@
-import { createApp } from '../app.ts'
-import { type Environment, parseConfig, parseMigrateConfig } from '../config.ts'
+import { type App, createApp } from '../app.ts'
+import { type Environment, moduleNames, parseConfig, parseMigrateConfig } from '../config.ts'
 import { migrate } from '../../scripts/migrate.ts'
 import { seed } from '../../scripts/seed.ts'
 import { createLog } from '#platform/log'
+import { layoutOf } from './layout.ts'
 import { testServices } from './services.ts'
 
 let migrated: Promise<Environment> | undefined
@@ -20,7 +21,10 @@ export const testEnvironment = (): Promise<Environment> =>
     return environment
   })())
 
-/** The whole process, in this one: real services, a port of its own, the seeded products. */
+/**
+ * The whole system in this process: real services, ports of its own, the seeded products. `TEST_LAYOUT=payments|users,orders`
+ * spreads the modules over as many apps as it has parts, tied by HTTP; the first is the one that the tests speak to.
+ */
 export const startTestApp = async (overrides: Environment = {}) => {
   const environment: Environment = {
     ...(await testEnvironment()),
@@ -29,20 +33,49 @@ export const startTestApp = async (overrides: Environment = {}) => {
     LOG_LEVEL: 'silent',
     ...overrides,
   }
-  const config = parseConfig(environment)
-  const app = createApp(config, createLog({ level: config.LOG_LEVEL, readable: false }))
-  await app.check()
+  const apps = (await layoutOf(environment, process.env['TEST_LAYOUT'])).map((part) => {
+    const config = parseConfig(part)
+    return createApp(config, createLog({ level: config.LOG_LEVEL, readable: false }))
+  })
+  for (const app of apps) await app.check()
+  const app = asOne(apps)
   const id = Bun.randomUUIDv7()
   await seed(app.faces.orders.context({ correlationId: id, causationId: id }))
-  const server = app.serve()
-  await app.start()
+  const servers = apps.map((each) => each.serve())
+  await Promise.all(apps.map((each) => each.start()))
   return {
     app,
     environment,
-    url: server.url.href.replace(/\/$/, ''),
+    url: (servers[0]?.url.href ?? '').replace(/\/$/, ''),
     stop: async () => {
-      await server.stop(true)
-      await app.stop()
+      await Promise.all(servers.map((server) => server.stop(true)))
+      await Promise.all(apps.map((each) => each.stop()))
     },
+  }
+}
+
+/** What the apps have together, each module as its host has it. */
+const asOne = (apps: App[]) => {
+  const hostOf = (name: (typeof moduleNames)[number]) => {
+    const host = apps.find(({ hosted }) => hosted[name])
+    if (!host) throw new Error(`No app of the test hosts ${name}.`)
+    return host
+  }
+  const [first] = apps
+  const hosts = { users: hostOf('users'), orders: hostOf('orders'), payments: hostOf('payments') }
+  const { users, orders, payments } = Object.assign({}, ...apps.map(({ hosted }) => hosted)) as Required<App['hosted']>
+  const { provider } = hosts.payments
+  if (!first || !provider) throw new Error('The test has no app, or none with a payment provider.')
+  return {
+    ...first,
+    hosted: { users, orders, payments },
+    databases: Object.assign({}, ...apps.map(({ databases }) => databases)) as Required<App['databases']>,
+    faces: {
+      users: hosts.users.faces.users,
+      orders: hosts.orders.faces.orders,
+      payments: hosts.payments.faces.payments,
+    },
+    provider,
+    notReady: async () => (await Promise.all(apps.map((app) => app.notReady()))).flat(),
   }
 }

@@ -42,6 +42,7 @@ export const createFaces = async (
       orders: { ...hosted('orders'), context: () => context as never },
       payments: { ...hosted('payments'), context: () => context as never },
     },
+    elsewhere: [],
     tokens,
     log,
     notReady: () => Promise.resolve(['users: Postgres does not answer']),

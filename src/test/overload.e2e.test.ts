@@ -1,6 +1,6 @@
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { createLog } from '#platform/log'
-import { createApp } from '../app.ts'
+import { createApp, withAllModules } from '../app.ts'
 import { parseConfig } from '../config.ts'
 import { startTestApp, testEnvironment } from './app.ts'
 import { createClient, freshEmail, refusal } from './client.ts'
@@ -24,7 +24,7 @@ const config = parseConfig({
   RELAY_LEASE_MS: '500',
   OUTBOX_MAX_AGE_MS: '1000',
 })
-const app = createApp(config, createLog({ level: 'silent', readable: false }))
+const app = withAllModules(createApp(config, createLog({ level: 'silent', readable: false })))
 await app.connected()
 const server = app.serve()
 app.start().catch(() => undefined)

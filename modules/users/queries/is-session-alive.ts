@@ -1,4 +1,4 @@
-import type { Context } from '../context.ts'
+import type { SnapshotReader } from '#platform/snapshot-reader'
 import { decodeUser } from '../snapshot.ts'
 
 /**
@@ -6,7 +6,7 @@ import { decodeUser } from '../snapshot.ts'
  * closed. An account whose snapshot is not there yet counts as open.
  */
 export const isSessionAlive = async (
-  { snapshots }: Pick<Context, 'snapshots'>,
+  { snapshots }: { snapshots: SnapshotReader },
   { tokenId, userId }: { tokenId: string; userId: string },
 ): Promise<boolean> => {
   const [signedOut, stored] = await Promise.all([snapshots.read('signed-out', tokenId), snapshots.read('user', userId)])

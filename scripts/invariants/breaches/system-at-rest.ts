@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { openPostgres } from '#platform/postgres'
-import { createApp } from '../../../src/app.ts'
+import { createApp, withAllModules } from '../../../src/app.ts'
 import { type Environment, parseConfig, parseMigrateConfig } from '../../../src/config.ts'
 import { startTestApp } from '../../../src/test/app.ts'
 import { createClient } from '../../../src/test/client.ts'
@@ -44,7 +44,7 @@ export const systemAtRest = async () => {
   const done = await doBusiness(environment)
 
   // As the script does: everything is wired and nothing runs.
-  const app = createApp(parseConfig({ ...environment, LOG_LEVEL: 'silent' }), silent)
+  const app = withAllModules(createApp(parseConfig({ ...environment, LOG_LEVEL: 'silent' }), silent))
   await app.connected()
   const owner = openPostgres({ url: database.ownerUrl, name: 'test', poolSize: 2 })
   const raw = openTestRedis(environment)
@@ -52,7 +52,7 @@ export const systemAtRest = async () => {
     environment,
     done,
     ledger,
-    sources: { ...app, hosted: app.hosted },
+    sources: app,
     owner,
     redis: raw,
     /** Makes the snapshots what the tables say. */
@@ -135,7 +135,7 @@ const doBusiness = async (environment: Environment) => {
     await until(`/settlements/${settled}`, 'completed', settlement)
     await client.send('DELETE', '/sessions/current', { token: ada.token })
     await eventually(async () => {
-      const broken = (await examine({ ...app.app, hosted: app.app.hosted })).flatMap(({ broken }) => broken.lines)
+      const broken = (await examine(app.app)).flatMap(({ broken }) => broken.lines)
       if (broken.length > 0) throw new Error(broken.join('\n'))
     }, 30_000)
     return {

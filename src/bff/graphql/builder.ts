@@ -5,7 +5,7 @@ import type { BffOptions } from '../bff.ts'
 import type { Call } from '../call.ts'
 
 /** What a resolver works with. */
-export type GraphqlContext = { call: Call; options: BffOptions }
+export type GraphqlContext = { call: Call; options: BffOptions; headers: Headers }
 
 export const builder = new SchemaBuilder<{
   Context: GraphqlContext

@@ -5,7 +5,6 @@ import {
   type GraphQLSchema,
   type parse as Parse,
   type validate as Validate,
-  execute,
   getOperationAST,
 } from 'graphql'
 import { OverloadedError } from '#platform/errors'
@@ -26,7 +25,7 @@ const rememberedDocuments = 1_000
  * than the whole execution of a small query on Bun. Everything else (GET, GraphiQL, subscriptions, other media types,
  * requests that are not well formed or not valid) is Yoga's.
  */
-export const createGraphqlHandler = ({ yoga, schema, maskError }: Graphql) => {
+export const createGraphqlHandler = ({ yoga, schema, maskError, execute }: Graphql) => {
   const throughYoga = async (
     request: Request,
     body: string | undefined,

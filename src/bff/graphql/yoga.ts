@@ -1,9 +1,11 @@
-import { GraphQLError } from 'graphql'
+import { GraphQLError, execute } from 'graphql'
 import { type Plugin, createYoga } from 'graphql-yoga'
 import type { Log } from '#platform/log'
+import type { Elsewhere } from '../forward.ts'
 import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import { limitCost } from './cost.ts'
+import { executeWhereHosted } from './execute.ts'
 import './users.ts'
 import './orders.ts'
 import './checkouts.ts'
@@ -11,12 +13,17 @@ import './payments.ts'
 
 const schema = builder.toSchema()
 
+type Options = { graphiql: boolean; log: Log; elsewhere: Elsewhere[] }
+
 const limited: Plugin = { onValidate: ({ addValidationRule }) => addValidationRule(limitCost) }
 
 export type Graphql = ReturnType<typeof createGraphql>
 
 /** GraphQL over HTTP. Errors carry the codes of the HTTP routes; anything unexpected is masked and logged. */
-export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }) => {
+export const createGraphql = ({ graphiql, log, elsewhere }: Options) => {
+  const split: Plugin = {
+    onExecute: ({ executeFn, setExecuteFn }) => setExecuteFn(executeWhereHosted(elsewhere, executeFn)),
+  }
   const maskError = (error: unknown): Error => {
     if (!(error instanceof GraphQLError))
       return new GraphQLError('Something went wrong here.', { extensions: { code: 'internal' } })
@@ -45,9 +52,9 @@ export const createGraphql = ({ graphiql, log }: { graphiql: boolean; log: Log }
     // The limit is set where the body enters; Yoga's own copies every body through a stream.
     maxRequestBodySize: false,
     maskedErrors: { maskError },
-    plugins: [limited],
+    plugins: [limited, split],
   })
-  return { yoga, schema, maskError }
+  return { yoga, schema, maskError, execute: executeWhereHosted(elsewhere, execute) }
 }
 
 /** GraphQL's own refusals, of syntax and of validation, keep their text and get a code. */

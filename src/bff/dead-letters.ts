@@ -3,6 +3,7 @@ import { DomainError } from '#platform/errors'
 import { UndecodableError } from '#platform/messaging/cloud-event'
 import type { DeadLetter } from '#platform/messaging/dead-letter'
 import type { Keep } from '#platform/messaging/outbox'
+import { type Listing, askOthers, hostedHere, listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
 import { forOperators } from './access.ts'
 import { once } from './once.ts'
@@ -36,10 +37,11 @@ const list = createRoute({
   tags,
   summary: 'The messages that no consumer could handle',
   ...forOperators,
+  request: { query: moduleQuery },
   responses: {
     200: {
       description: 'Parked messages',
-      content: { 'application/json': { schema: z.object({ items: z.array(deadLetter) }) } },
+      content: { 'application/json': { schema: listOf(deadLetter) } },
     },
     ...problems(400, 401, 403),
   },
@@ -67,25 +69,24 @@ const refuseUndecodable = (error: unknown): never => {
   throw error
 }
 
-export const deadLetterRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
-  const hosted = Object.values(modules)
-  const ownerOf = async (id: string) => {
-    for (const module of hosted) if (await module.deadLetters.find(id)) return module
-    throw new DomainError('not-found', `There is no dead letter ${id}.`)
+const absent = (id: string) => new DomainError('not-found', `There is no dead letter ${id}.`)
+
+export const deadLetterRoutes = (options: Pick<BffOptions, 'modules' | 'elsewhere'>) => {
+  const hostOf = async (id: string) => {
+    for (const module of hostedHere(options)) if (await module.deadLetters.find(id)) return module
+    return undefined
   }
   const router = createRouter().openapi(list, async (c) => {
-    const lists = await Promise.all(
-      hosted.map(async ({ name, deadLetters }) =>
-        (await deadLetters.list()).map((item) => ({ module: name, ...item })),
-      ),
-    )
-    return c.json({ items: lists.flat() }, 200)
+    const own: Listing<typeof deadLetter>['own'] = async ({ name, deadLetters }) =>
+      (await deadLetters.list()).map((listed) => ({ module: name, ...listed }))
+    return c.json(await listAcross(c, options, { only: c.req.valid('query').module, item: deadLetter, own }), 200)
   })
   for (const verb of ['redrive', 'skip'] as const) {
     router.openapi(resolve(verb, resolutions[verb]), async (c) => {
       const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }
-      const module = await ownerOf(input.id)
+      const module = await hostOf(input.id)
+      if (!module) return (await askOthers(c, options.elsewhere, absent(input.id))) as never
       const run = (keep?: Keep) =>
         module.deadLetters[verb](input.id, { by: identity.userId, ...(keep && { keep }) }).catch(refuseUndecodable)
       const answer = (letter: DeadLetter) => ({

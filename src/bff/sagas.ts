@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
 import type { Keep } from '#platform/messaging/outbox'
 import type { SagaSummary } from '#platform/saga/operator'
+import { type Listing, askOthers, hostedHere, listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
 import { forOperators } from './access.ts'
 import { once } from './once.ts'
@@ -41,10 +42,11 @@ const list = createRoute({
   tags,
   summary: 'The sagas that wait for an operator',
   ...forOperators,
+  request: { query: moduleQuery },
   responses: {
     200: {
       description: 'Sagas whose compensation no retry could finish',
-      content: { 'application/json': { schema: z.object({ items: z.array(saga) }) } },
+      content: { 'application/json': { schema: listOf(saga) } },
     },
     ...problems(400, 401, 403),
   },
@@ -68,23 +70,24 @@ const operations = {
   compensate: 'Roll back a saga that is still running',
 } as const
 
-export const sagaRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
-  const hosted = Object.values(modules)
-  const ownerOf = async (id: string) => {
-    for (const module of hosted) if (await module.sagas.find(id)) return module
-    throw new DomainError('not-found', `There is no saga ${id}.`)
+const absent = (id: string) => new DomainError('not-found', `There is no saga ${id}.`)
+
+export const sagaRoutes = (options: Pick<BffOptions, 'modules' | 'elsewhere'>) => {
+  const hostOf = async (id: string) => {
+    for (const module of hostedHere(options)) if (await module.sagas.find(id)) return module
+    return undefined
   }
   const router = createRouter().openapi(list, async (c) => {
-    const lists = await Promise.all(
-      hosted.map(async ({ name, sagas }) => (await sagas.list()).map((item) => ({ module: name, ...item }))),
-    )
-    return c.json({ items: lists.flat() }, 200)
+    const own: Listing<typeof saga>['own'] = async ({ name, sagas }) =>
+      (await sagas.list()).map((listed) => ({ module: name, ...listed }))
+    return c.json(await listAcross(c, options, { only: c.req.valid('query').module, item: saga, own }), 200)
   })
   for (const verb of ['retry', 'skip', 'compensate'] as const) {
     router.openapi(operation(verb, operations[verb]), async (c) => {
       const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }
-      const module = await ownerOf(input.id)
+      const module = await hostOf(input.id)
+      if (!module) return (await askOthers(c, options.elsewhere, absent(input.id))) as never
       const asked = { ...input, operation: verb, by: identity.userId }
       const run = (keep?: Keep) => module.sagas.operate(call.trace, asked, keep)
       const answer = (saga: SagaSummary) => ({

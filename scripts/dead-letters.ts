@@ -1,5 +1,5 @@
 import { StartError } from '#platform/errors'
-import { type Hosted, moduleNames, operate } from './operate/hosted.ts'
+import { type Hosted, operate } from './operate/hosted.ts'
 
 const usage = `usage: bun run dead-letters list [--all]
        bun run dead-letters show <id>
@@ -12,8 +12,8 @@ const by = `${process.env['USER'] ?? 'operator'} by bun run dead-letters`
 
 const list = async (hosted: Hosted) => {
   const rows = []
-  for (const name of moduleNames) {
-    for (const letter of await hosted[name].deadLetters.list({ all: rest.includes('--all'), limit: 1_000 })) {
+  for (const { deadLetters } of Object.values(hosted)) {
+    for (const letter of await deadLetters.list({ all: rest.includes('--all'), limit: 1_000 })) {
       const { id, consumer, key, sequence, type, code, status, parkedAt } = letter
       rows.push({ id, consumer, key, sequence, type, code, status, parkedAt })
     }
@@ -25,9 +25,9 @@ const list = async (hosted: Hosted) => {
 /** The dead letters of the module that holds this id. */
 const ownerOf = async (hosted: Hosted, id: string) => {
   if (!/^[0-9a-f-]{36}$/i.test(id)) throw new StartError(`${id} is not the id of a dead letter.\n${usage}`)
-  for (const name of moduleNames) {
-    const letter = await hosted[name].deadLetters.find(id)
-    if (letter) return { letter, deadLetters: hosted[name].deadLetters }
+  for (const { deadLetters } of Object.values(hosted)) {
+    const letter = await deadLetters.find(id)
+    if (letter) return { letter, deadLetters }
   }
   throw new StartError(`There is no dead letter ${id}: "bun run dead-letters list --all" shows them.`)
 }

@@ -15,15 +15,18 @@ import { developmentEnvironment } from './services/index.ts'
 
 const partitions = 12
 
-/** Brings databases, topics and the operator to this release; safe to run twice and from two processes at once. */
+/**
+ * Brings the databases of the modules in `MODULES`, all topics and, with users, the operator to this release; safe to run twice
+ * and from two processes at once.
+ */
 export const migrate = async (config: MigrateConfig, report: (line: string) => void): Promise<void> => {
-  for (const module of ['users', 'orders', 'payments'] as const) {
+  for (const module of config.MODULES) {
     const upper = module.toUpperCase() as 'USERS' | 'ORDERS' | 'PAYMENTS'
     const ownerUrl = config[`${upper}_OWNER_URL`] ?? config.DATABASE_URL ?? ''
-    await migrateModule({ module, ownerUrl, moduleUrl: config[`${upper}_DATABASE_URL`], report })
+    await migrateModule({ module, ownerUrl, moduleUrl: config[`${upper}_DATABASE_URL`] ?? '', report })
   }
   await createTopics(config)
-  await createOperator(config)
+  if (config.MODULES.includes('users')) await createOperator(config)
 }
 
 const log = createLog({ level: 'error', readable: true })
@@ -52,14 +55,15 @@ const createTopics = async (config: MigrateConfig): Promise<void> => {
 }
 
 const createOperator = async (config: MigrateConfig): Promise<void> => {
-  const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead-migrate', log })
-  const postgres = openPostgres({ url: config.USERS_DATABASE_URL, name: 'bulkhead-migrate', poolSize: 2 })
+  const { REDIS_URL = '', USERS_DATABASE_URL = '', OPERATOR_EMAIL = '', OPERATOR_PASSWORD = '' } = config
+  const redis = openRedis({ url: REDIS_URL, name: 'bulkhead-migrate', log })
+  const postgres = openPostgres({ url: USERS_DATABASE_URL, name: 'bulkhead-migrate', poolSize: 2 })
   try {
     await redis.connected(5_000)
     const { evictionPolicy } = await redis.inspect()
     if (evictionPolicy !== 'noeviction') {
       throw new StartError(
-        `Redis at ${new URL(config.REDIS_URL).host} evicts keys (${evictionPolicy}): set maxmemory-policy noeviction.`,
+        `Redis at ${new URL(REDIS_URL).host} evicts keys (${evictionPolicy}): set maxmemory-policy noeviction.`,
       )
     }
     const hosted = hostModule({
@@ -76,7 +80,7 @@ const createOperator = async (config: MigrateConfig): Promise<void> => {
       passwords: createPasswords(),
       signInFailures: createFailureLimit({ redis, prefix: 'users:sign-in-failures', max: 5, windowMs: 1_000 }),
     }
-    await ensureOperator(context, { email: config.OPERATOR_EMAIL, password: config.OPERATOR_PASSWORD })
+    await ensureOperator(context, { email: OPERATOR_EMAIL, password: OPERATOR_PASSWORD })
   } finally {
     await postgres.close()
     redis.close()

@@ -1,5 +1,5 @@
 import { StartError } from '#platform/errors'
-import { type Hosted, moduleNames, operate } from './operate/hosted.ts'
+import { type Hosted, operate } from './operate/hosted.ts'
 
 const usage = `usage: bun run sagas list
        bun run sagas show <id>
@@ -13,10 +13,8 @@ const by = `${process.env['USER'] ?? 'operator'} by bun run sagas`
 
 const list = async (hosted: Hosted) => {
   const rows = []
-  for (const name of moduleNames) {
-    for (const { id, name: saga, error, stuckAt, steps, updatedAt } of await hosted[name].sagas.list({
-      limit: 1_000,
-    })) {
+  for (const { sagas } of Object.values(hosted)) {
+    for (const { id, name: saga, error, stuckAt, steps, updatedAt } of await sagas.list({ limit: 1_000 })) {
       const why = steps.find(({ name }) => name === stuckAt)?.error?.message
       rows.push({ id, saga, error: error?.code, stuckAt, why, updatedAt })
     }
@@ -27,9 +25,9 @@ const list = async (hosted: Hosted) => {
 
 const find = async (hosted: Hosted, id: string) => {
   if (!/^[0-9a-f-]{36}$/i.test(id)) throw new StartError(`${id} is not the id of a saga.\n${usage}`)
-  for (const name of moduleNames) {
-    const saga = await hosted[name].sagas.find(id)
-    if (saga) return { saga, sagas: hosted[name].sagas }
+  for (const { sagas } of Object.values(hosted)) {
+    const saga = await sagas.find(id)
+    if (saga) return { saga, sagas }
   }
   throw new StartError(`There is no saga ${id}: "bun run sagas list" shows those that wait.`)
 }

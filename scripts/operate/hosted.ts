@@ -8,18 +8,7 @@ type App = ReturnType<typeof createApp>
 
 export type Hosted = App['hosted']
 
-export const moduleNames = ['users', 'orders', 'payments'] as const
-
-export type ModuleName = (typeof moduleNames)[number]
-
-/** @throws StartError naming the modules there are */
-export const parseModuleName = (name: string): ModuleName => {
-  const found = moduleNames.find((candidate) => candidate === name)
-  if (!found) throw new StartError(`There is no module ${name}: the modules are ${moduleNames.join(', ')}.`)
-  return found
-}
-
-/** Runs an operator's command on the modules, wired as in the process but neither serving nor consuming, and exits. */
+/** Runs an operator's command on the modules of `MODULES`, wired as in the process but neither serving nor consuming, and exits. */
 export const operate = async (command: (hosted: Hosted, app: App) => Promise<void>): Promise<never> => {
   try {
     const environment = await developmentEnvironment()

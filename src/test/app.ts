@@ -22,10 +22,11 @@ export const testEnvironment = (): Promise<Environment> =>
   })())
 
 /**
- * The whole system in this process: real services, ports of its own, the seeded products. `TEST_LAYOUT=payments|users,orders`
- * spreads the modules over as many apps as it has parts, tied by HTTP; the first is the one that the tests speak to.
+ * The whole system in this process: real services, ports of its own, the seeded products. A layout, as of
+ * `TEST_LAYOUT=payments|users,orders`, spreads the modules over as many apps as it has parts, tied by HTTP; the first is the
+ * one that tests speak to.
  */
-export const startTestApp = async (overrides: Environment = {}) => {
+export const startTestApp = async (overrides: Environment = {}, layout = process.env['TEST_LAYOUT']) => {
   const environment: Environment = {
     ...(await testEnvironment()),
     PORT: '0',
@@ -33,7 +34,7 @@ export const startTestApp = async (overrides: Environment = {}) => {
     LOG_LEVEL: 'silent',
     ...overrides,
   }
-  const apps = (await layoutOf(environment, process.env['TEST_LAYOUT'])).map((part) => {
+  const apps = (await layoutOf(environment, layout)).map((part) => {
     const config = parseConfig(part)
     return createApp(config, createLog({ level: config.LOG_LEVEL, readable: false }))
   })
@@ -43,10 +44,13 @@ export const startTestApp = async (overrides: Environment = {}) => {
   await seed(app.faces.orders.context({ correlationId: id, causationId: id }))
   const servers = apps.map((each) => each.serve())
   await Promise.all(apps.map((each) => each.start()))
+  const urls = servers.map(({ url }) => url.href.replace(/\/$/, ''))
   return {
     app,
     environment,
-    url: (servers[0]?.url.href ?? '').replace(/\/$/, ''),
+    url: urls[0] ?? '',
+    /** Where each app answers, in the order of the layout. */
+    urls,
     stop: async () => {
       await Promise.all(servers.map((server) => server.stop(true)))
       await Promise.all(apps.map((each) => each.stop()))

@@ -61,8 +61,8 @@ const executeParts = async (
       : await execute({ ...args, document: withRootFields(names, operation, args.document) })
     if (made.data === undefined) return made
     errors.push(...(made.errors ?? []))
-    if (made.data === null) return { data: null, errors }
+    if (made.data === null) return { errors, data: null }
     Object.assign(data, made.data)
   }
-  return { data, ...(errors.length > 0 && { errors }) }
+  return { ...(errors.length > 0 && { errors }), data }
 }

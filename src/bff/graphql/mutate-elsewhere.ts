@@ -50,7 +50,7 @@ export const mutateElsewhere = async (
       throw error
     const [path] = names
     const failure = new GraphQLError(error.message, { originalError: error, ...(path && { path: [path] }) })
-    return { data: null, errors: [failure] }
+    return { errors: [failure], data: null }
   }
 }
 

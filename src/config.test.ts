@@ -115,6 +115,8 @@ describe('a wrong variable is named in one line, without what it holds', () => {
     ],
     TOKEN_TTL_SECONDS: ['59', 'never'],
     PAYMENT_PROVIDER_URL: ['provider:8080', 'ftp://provider'],
+    ORDERS_URL: ['orders:3000', 'redis://orders', 'http://'],
+    FORWARD_TIMEOUT_MS: ['10', 'a minute'],
     FLOW_DEADLINE_MS: ['10', 'a minute'],
     INBOX_RETENTION_MS: ['0', '999', 'a week'],
     ANSWER_RETENTION_MS: ['0', '1.5e-3', 'a day'],
@@ -147,6 +149,67 @@ describe('a wrong variable is named in one line, without what it holds', () => {
       expect(refusal(parseMigrateConfig, { ...migrating, [name]: value })).toContain(`${name} is wrong: `)
     })
   }
+})
+
+describe('the modules that a process hosts', () => {
+  const ofHost = {
+    users: ['USERS_DATABASE_URL'],
+    orders: ['ORDERS_DATABASE_URL'],
+    payments: ['PAYMENTS_DATABASE_URL', 'PAYMENT_PROVIDER_URL'],
+  }
+
+  test('are all of them unless it is said otherwise', () => {
+    expect(parseConfig(serving).MODULES).toEqual(['users', 'orders', 'payments'])
+    expect(parseConfig({ ...serving, MODULES: 'payments, users' }).MODULES).toEqual(['payments', 'users'])
+  })
+
+  for (const [module, own] of Object.entries(ofHost)) {
+    test(`${module} alone needs its own settings and is given no others`, () => {
+      const alone = parseConfig({ ...serving, MODULES: module })
+      for (const [other, settings] of Object.entries(ofHost)) {
+        for (const name of settings) expect([name, name in alone]).toEqual([name, other === module])
+      }
+      for (const name of own)
+        expect(refusal(parseConfig, { ...serving, MODULES: module, [name]: undefined })).toBe(
+          `The environment does not fit: ${name} is not set.`,
+        )
+      const foreign = Object.values(ofHost)
+        .flat()
+        .filter((name) => !own.includes(name))
+      const without = Object.fromEntries(foreign.map((name) => [name, undefined]))
+      expect(parseConfig({ ...serving, MODULES: module, ...without })).toEqual(alone)
+    })
+  }
+
+  test('do not change what every process needs', () => {
+    for (const name of ['KAFKA_BROKERS', 'REDIS_URL', 'JWT_KEYS'])
+      expect(refusal(parseConfig, { ...serving, MODULES: 'orders', [name]: undefined })).toContain(`${name} is not set`)
+  })
+
+  test('are refused in one line where they are unknown, none, or named twice', () => {
+    const wrong = {
+      carts: 'a comma list',
+      'users,carts': 'a comma list',
+      'users,': 'a comma list',
+      ',': 'a comma list',
+    }
+    for (const [MODULES, words] of Object.entries({ ...wrong, '': 'a comma list', 'users, users': 'twice' })) {
+      const line = refusal(parseConfig, { ...serving, MODULES })
+      expect(line).toStartWith('The environment does not fit: MODULES is wrong: must')
+      expect(line).toContain(words)
+      expect(refusal(parseMigrateConfig, { ...migrating, MODULES })).toContain('MODULES is wrong')
+    }
+  })
+
+  test('need nothing of the operator, of Redis and of the others to be migrated without users', () => {
+    const { KAFKA_BROKERS, PAYMENTS_DATABASE_URL, DATABASE_URL: PAYMENTS_OWNER_URL } = migrating
+    const own = { KAFKA_BROKERS, PAYMENTS_DATABASE_URL, PAYMENTS_OWNER_URL, MODULES: 'payments' }
+    expect(parseMigrateConfig(own)).toMatchObject({ PAYMENTS_DATABASE_URL, PAYMENTS_OWNER_URL, MODULES: ['payments'] })
+    const line = refusal(parseMigrateConfig, { ...own, PAYMENTS_OWNER_URL: undefined })
+    expect(line).toBe('The environment does not fit: DATABASE_URL is needed, or PAYMENTS_OWNER_URL.')
+    for (const name of ['OPERATOR_EMAIL', 'OPERATOR_PASSWORD', 'REDIS_URL'])
+      expect(refusal(parseMigrateConfig, { ...own, MODULES: 'payments,users' })).toContain(`${name} is not set`)
+  })
 })
 
 describe('a secret that signs tokens', () => {

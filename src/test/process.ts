@@ -15,6 +15,8 @@ export const runProcess = (environment: Environment) => {
     child,
     /** The lines of the log, parsed. */
     logged: () => log.lines.map((line): { msg?: string; url?: string } => JSON.parse(line)),
+    /** The lines of what went wrong. */
+    complained: () => errors.lines,
     /** The exit code, once everything that was printed is read. */
     ended: async () => {
       const code = await child.exited
@@ -29,7 +31,8 @@ export const startProcess = async (environment: Environment) => {
   const started = runProcess({ ...environment, LOG_LEVEL: 'info' })
   const url = await eventually(() => {
     const serving = started.logged().find(({ msg }) => msg === 'serving')
-    if (!serving?.url) throw new Error(`The process does not serve: ${JSON.stringify(started.logged())}`)
+    if (!serving?.url)
+      throw new Error(`The process does not serve: ${JSON.stringify([...started.logged(), ...started.complained()])}`)
     return serving.url.replace(/\/$/, '')
   }, 30_000)
   return { ...started, url }

@@ -75,6 +75,7 @@ describe('whichever process is asked', () => {
       for (let cursor: string | null = ''; cursor !== null;) {
         const path: string = `/orders?limit=2${cursor && `&cursor=${encodeURIComponent(cursor)}`}`
         const { items, nextCursor } = page.parse((await client.send('GET', path, { token: buyer.token })).body)
+        expect(items.length).toBe(cursor ? 1 : 2)
         found.push(...items.map(({ id }) => id))
         cursor = nextCursor
       }

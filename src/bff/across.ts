@@ -24,6 +24,8 @@ export type Listing<Item extends z.ZodType> = {
   /** The one module that was asked for. */
   only: ModuleName | undefined
   item: Item
+  /** Where the others are asked for theirs, when it is not the route that was asked for here. */
+  path?: string
   /** The list of a module that is hosted here. */
   own: (module: BffOptions['modules'][ModuleName]) => Promise<z.infer<Item>[]>
 }
@@ -35,7 +37,7 @@ export type Listing<Item extends z.ZodType> = {
 export const listAcross = async <Item extends z.ZodType>(
   incoming: Incoming,
   { modules, elsewhere }: Places,
-  { only, item, own }: Listing<Item>,
+  { only, item, own, path = incoming.req.path }: Listing<Item>,
 ) => {
   const names = only ? [only] : (Object.keys(modules) as ModuleName[])
   const missing: { module: string; code: string; detail: string }[] = []
@@ -44,7 +46,7 @@ export const listAcross = async <Item extends z.ZodType>(
       const place = elsewhere.find((module) => module.name === name)
       if (!place) return own(modules[name])
       try {
-        return await listFrom(incoming, place, item)
+        return await listFrom(incoming, place, { item, path })
       } catch (error) {
         if (only || !(error instanceof ElsewhereError)) throw error
         missing.push({ module: name, code: error.code, detail: error.message })
@@ -58,12 +60,12 @@ export const listAcross = async <Item extends z.ZodType>(
 const listFrom = async <Item extends z.ZodType>(
   { req, var: { call } }: Incoming,
   place: Elsewhere,
-  item: Item,
+  { item, path }: { item: Item; path: string },
 ): Promise<z.infer<Item>[]> => {
   const answer = await ask(place, {
     method: 'GET',
-    path: `${req.path}?module=${place.name}`,
-    headers: onBehalfOf(req.raw.headers, call.trace.correlationId),
+    path: `${path}?module=${place.name}`,
+    headers: onBehalfOf(req.raw.headers, call),
   })
   const body: unknown = await answer.json().catch(() => undefined)
   const listed = z.object({ items: z.array(item) }).safeParse(body)

@@ -26,6 +26,8 @@ export type Call = {
   signedIn(): Promise<Identity>
   /** The request's `Idempotency-Key`, if it has one. @throws InvalidInputError when it is malformed */
   idempotencyKey(): string | undefined
+  /** The address at the other end of the connection; undefined for a request that came by none. */
+  peer(): string | undefined
   /** The versions that this request's commands made. */
   changed: SnapshotVersion[]
 }
@@ -92,6 +94,8 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
       if (key === undefined || idempotencyKeyPattern.test(key)) return key
       throw new InvalidInputError([{ path: 'Idempotency-Key', message: 'must have 1 to 255 visible ASCII characters' }])
     },
+    // Hono hands on what Bun called it with: the server.
+    peer: () => (c.env as Partial<Bun.Server<unknown>> | undefined)?.requestIP?.(c.req.raw)?.address,
     changed: [],
   }
 }

@@ -232,6 +232,25 @@ describe('a process that hosts payments and cannot ask another', () => {
     await Promise.all([first, second].map(({ close }) => close()))
   })
 
+  test('says where the request came from, after what was said before', async () => {
+    const heard: (string | null)[] = []
+    const fetch = async ({ headers }: Request) => {
+      heard.push(headers.get('x-forwarded-for'))
+      return Response.json({ data: { registerUser: null } })
+    }
+    const other = Bun.serve({ port: 0, hostname: '127.0.0.1', fetch })
+    const { client, close } = await openInstance({ ...alone, USERS_URL: other.url.href })
+    const query = 'mutation { registerUser(input: { name: "a", email: "b", password: "c" }) { id } }'
+    for (const headers of [{}, { 'x-forwarded-for': '192.0.2.1' }] as Record<string, string>[]) {
+      await client.raw('POST', '/users', { body: {}, headers })
+      await client.raw('POST', '/graphql', { body: { query }, headers })
+    }
+    const through = '192.0.2.1, 127.0.0.1'
+    expect(heard).toEqual(['127.0.0.1', '127.0.0.1', through, through])
+    await close()
+    await other.stop(true)
+  })
+
   test('sends nothing on that was sent on before', async () => {
     const { token } = await shop.newBuyer()
     const headers = { via: '1.1 proxy, 1.1 bulkhead' }

@@ -71,22 +71,24 @@ export const forward = async ({ req, var: { call } }: Incoming, elsewhere: Elsew
   const { method, url, headers: given } = req.raw
   const headers = new Headers(given)
   headers.set('correlation-id', call.trace.correlationId)
+  addPeer(headers, call)
   const { pathname, search } = new URL(url)
   const body = await req.arrayBuffer()
   return ask(elsewhere, { method, path: pathname + search, headers, ...(body.byteLength > 0 && { body }) })
 }
 
 /** The headers of a request that is made for a client's: whose it is, its key, its story, and whether it was sent on. */
-export const onBehalfOf = (given: Headers, correlationId: string): Headers => {
+export const onBehalfOf = (given: Headers, call: Call): Headers => {
   const headers = new Headers({
-    'correlation-id': correlationId,
+    'correlation-id': call.trace.correlationId,
     accept: 'application/json',
     'accept-encoding': 'identity',
   })
-  for (const name of ['authorization', 'idempotency-key', 'traceparent', 'via']) {
+  for (const name of ['authorization', 'idempotency-key', 'traceparent', 'via', 'x-forwarded-for']) {
     const value = given.get(name)
     if (value !== null) headers.set(name, value)
   }
+  addPeer(headers, call)
   return headers
 }
 
@@ -97,6 +99,12 @@ export const forwardedRoutes = (elsewhere: Elsewhere[]) => {
     for (const route of owners[module.name].routes) router.all(`${route}/*`, (c) => forward(c, module))
   }
   return router
+}
+
+/** Says where the request came from, after what was said of it before. */
+const addPeer = (headers: Headers, call: Call): void => {
+  const peer = call.peer()
+  if (peer !== undefined) headers.append('x-forwarded-for', peer)
 }
 
 const onward = (headers: Headers): Headers => {

@@ -37,6 +37,7 @@ export const moduleElsewhere = <Name extends string>(options: ModuleElsewhereOpt
   const refused = async () => refuse()
   const ofQueries = {
     transact: refused,
+    together: refused,
     read: new Proxy({} as Tx, { get: refuse }),
     snapshots: { ...snapshots, flag: refused },
     newId: refuse,

@@ -37,7 +37,7 @@ export const mutateElsewhere = async (
   names: string[],
 ): Promise<ExecutionResult> => {
   const { call, headers: given } = contextValue as GraphqlContext
-  const headers = onBehalfOf(given, call.trace.correlationId)
+  const headers = onBehalfOf(given, call)
   headers.set('content-type', 'application/json')
   headers.set(fieldsHeader, [...new Set(names)].join())
   const body = JSON.stringify({ query: document.loc?.source.body, variables: variableValues, operationName })

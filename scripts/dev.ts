@@ -45,6 +45,7 @@ const seedDevelopment = async (environment: Environment) => {
   const app = createApp(parseConfig(environment), createLog({ level: 'error', readable: true }))
   const id = Bun.randomUUIDv7()
   try {
+    if (!app.hosted.orders) return
     const created = await seed(app.faces.orders.context({ correlationId: id, causationId: id }))
     if (created.length > 0) console.log(`seeded ${created.join(', ')}`)
   } finally {

@@ -106,6 +106,7 @@ describe('one process, and then three on the same databases,', () => {
 
   test('say the same for each key, in the same order', async () => {
     await eventually(() => {
+      // All types but the command that asks for the money of a checkout back, which only a lost answer leads to.
       expect(typesOf(messagesOf(together)).size).toBe(16)
       expect(messagesOf(apart)).toEqual(messagesOf(together))
     }, patienceMs)

@@ -34,6 +34,11 @@ describe('the process refuses to start, with one line and no stack,', () => {
     expect(await refusal({ JWT_KEYS: undefined })).toBe('The environment does not fit: JWT_KEYS is not set.')
   })
 
+  test('with modules that there are not', async () => {
+    for (const MODULES of ['carts', '', 'users,users'])
+      expect(await refusal({ MODULES })).toStartWith('The environment does not fit: MODULES is wrong: must ')
+  })
+
   test('on a schema that was not migrated', async () => {
     const empty = `${name}_empty`
     await createDatabase(serverUrl, empty)

@@ -93,18 +93,16 @@ export const createApp = (config: Config, log: Log) => {
       ...found.flat(),
     ]
   }
-  const [ownUsers, ownOrders] = [
-    hosted.users ?? seenFromHere('users', users.snapshots),
-    hosted.orders ?? seenFromHere('orders', ordersSnapshots(checkouts)),
-  ]
+  const userSide = hosted.users ?? seenFromHere('users', users.snapshots)
+  const orderSide = hosted.orders ?? seenFromHere('orders', ordersSnapshots(checkouts))
   const faces = {
     users: {
-      ...ownUsers,
-      context: (trace: Trace, keep?: Keep) => ({ ...ownUsers.context(trace, keep), ...usersParts }),
+      ...userSide,
+      context: (trace: Trace, keep?: Keep) => ({ ...userSide.context(trace, keep), ...usersParts }),
     },
     orders: {
-      ...ownOrders,
-      context: (trace: Trace, keep?: Keep) => ({ ...ownOrders.context(trace, keep), ...ordersParts }),
+      ...orderSide,
+      context: (trace: Trace, keep?: Keep) => ({ ...orderSide.context(trace, keep), ...ordersParts }),
     },
     payments: hosted.payments ?? seenFromHere('payments', paymentsSnapshots),
   }

@@ -82,7 +82,8 @@ const listFrom = async <Item extends z.ZodType>(
 export const askOthers = async (incoming: Incoming, elsewhere: Elsewhere[], absent: DomainError): Promise<Response> => {
   if (wasForwarded(incoming.req.raw.headers)) throw absent
   let unasked: ElsewhereError | undefined
-  for (const place of elsewhere) {
+  const places = new Map(elsewhere.map((place) => [place.address, place]))
+  for (const place of places.values()) {
     try {
       const answer = await forward(incoming, place)
       if (answer.status !== 404) return answer

@@ -158,12 +158,12 @@ describe('mutations of several modules in one document', () => {
   test('have one effect each under an Idempotency-Key, which is theirs by their place', async () => {
     const { id, token } = await atPayments.signUp()
     const sent = { token, headers: { 'idempotency-key': Bun.randomUUIDv7() } }
-    const answers: unknown[] = []
-    for (const client of clients) answers.push((await client.graphql(mixed, { id, input }, sent)).data)
-    const orders = await ordersOf(token)
+    const answers: Awaited<ReturnType<typeof atPayments.graphql>>[] = []
+    for (const client of clients) answers.push(await client.graphql(mixed, { id, input }, sent))
+    const orders = await ordersOf(token, consistency(answers[0] ?? { headers: new Headers() }))
     expect(orders).toHaveLength(2)
-    for (const answer of answers)
-      expect(answer).toMatchObject({ first: { id: orders[1]?.id }, second: { id: orders[0]?.id } })
+    for (const { data } of answers)
+      expect(data).toMatchObject({ first: { id: orders[1]?.id }, second: { id: orders[0]?.id } })
   })
 
   test('end at the first that is refused, and what came before it stays', async () => {

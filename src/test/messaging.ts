@@ -7,6 +7,7 @@ import {
   type Trace,
   defineCommand,
   defineEvent,
+  defineRestatement,
   commandTopic,
   eventTopic,
 } from '#platform/messaging/message'
@@ -23,6 +24,9 @@ export const counted = defineEvent(
   'orders.counted.v1',
   z.object({ count: z.int(), note: z.string().optional() }),
 )
+
+/** The count again, whatever was counted before. */
+export const countRestated = defineRestatement(counters, 'orders.count-restated.v1', counted.schema)
 
 /** The same event on a topic with another name, for tests that share one broker. */
 export const countedOn = (name: string) => defineEvent(eventTopic('orders', name), counted.type, counted.schema)

@@ -1,14 +1,14 @@
 import { z } from 'zod'
 import { DomainError, isTransient } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Postgres, Transaction } from '../postgres.ts'
+import type { Postgres, Run, Transaction } from '../postgres.ts'
 import { type Backoff, backoffMs, sleep } from '../retry.ts'
 import { type NewTimer, type TimerDefinition, onTimer, setTimers } from '../timers.ts'
 import type { RawRecord } from './cloud-event.ts'
 import { type Read, contextOf, isWanted, runHandlers } from './handler.ts'
-import { type Head, headOf, markHeld, resolveHeld } from './held.ts'
+import { type Head, headOf, holdsRestatement, markHeld, resolveHeld } from './held.ts'
 import { keepKeys, lockKeys } from './inbox.ts'
-import { type HeldBecause, judgeHead, start } from './key-order.ts'
+import { type HeldBecause, type KeyState, judgeHead, start } from './key-order.ts'
 import type { Trace } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 import { type Abandoned, type Persist, untilStopped } from './patience.ts'
@@ -60,6 +60,11 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
     trace: traceOf(record),
   })
 
+  const judge = async (run: Run, state: KeyState, message: Read<Source>) => {
+    const judged = judgeHead(state, message)
+    return judged === 'wait' && (await holdsRestatement(run, name, message.key)) ? 'apply' : judged
+  }
+
   /** Handles the first held message of a key if its turn has come; says whether the next may follow. */
   const drainHead = async (
     transaction: Transaction,
@@ -73,9 +78,9 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
       transaction.finishWith(keepKeys(name, [[key, { ...state, blocked: false }]]))
       return false
     }
-    if (head.status === 'parked') return false
     const message = read(head.record, head.position)
-    const judged = judgeHead(state, message)
+    const judged = await judge(run, state, message)
+    if (head.status === 'parked' && !(head.code === 'gap' && judged === 'apply')) return false
     if (judged === 'apply') {
       try {
         await transaction.savepoint(async () => {
@@ -152,7 +157,7 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
       const head = state?.blocked ? await headOf(run, name, key) : undefined
       if (!state || head?.status !== 'waiting') return
       const message = read(head.record, head.position)
-      if (judgeHead(state, message) === 'wait') {
+      if ((await judge(run, state, message)) === 'wait') {
         const error = explain('gap', message, state)
         await markHeld(run, head.id, { status: 'parked', because: 'gap', error, attempts: 0 })
         report(message, 'parked', 'gap')

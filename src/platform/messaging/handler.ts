@@ -1,7 +1,7 @@
 import type { Transaction, Tx } from '../postgres.ts'
 import { type RawRecord, UndecodableError, decodeRecord, glimpse } from './cloud-event.ts'
 import type { Turn } from './key-order.ts'
-import type { Emit, MessageType, Received, Topic } from './message.ts'
+import { type Emit, type MessageType, type Received, type Topic, isRestatement } from './message.ts'
 import type { Emitted } from './outbox.ts'
 
 /** What a handler works with: the transaction of the inbox row, and `emit` into the same transaction. */
@@ -72,7 +72,14 @@ export const createReader = <Source extends string>({ topic, handlers }: Consume
     const key = record.key.replaceAll('\0', '\ufffd')
     try {
       const message = decodeRecord(record)
-      const read = { record, position, key, id: message.id.toLowerCase(), sequence: sequenceOf(message.sequence) }
+      const read = {
+        record,
+        position,
+        key,
+        id: message.id.toLowerCase(),
+        sequence: sequenceOf(message.sequence),
+        restates: topic.kind === 'events' && isRestatement(message.type),
+      }
       const known = byType.get(message.type)
       if (!known) return { ...read, kind: 'passed' }
       const data = known.schema.safeParse(message.data)
@@ -80,7 +87,7 @@ export const createReader = <Source extends string>({ topic, handlers }: Consume
       return { ...read, kind: 'wanted', message: { ...message, data: data.data }, handler: known.handler }
     } catch (error) {
       const { id, sequence } = glimpse(record.headers)
-      return { record, position, key, id, sequence: sequenceOf(sequence), kind: 'poison', error }
+      return { record, position, key, id, sequence: sequenceOf(sequence), restates: false, kind: 'poison', error }
     }
   }
 }

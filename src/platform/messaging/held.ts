@@ -2,6 +2,7 @@ import { DomainError, messageOf } from '../errors.ts'
 import { type Finish, type Run, type SqlRow, textArray } from '../postgres.ts'
 import { type RawRecord, UndecodableError } from './cloud-event.ts'
 import type { HeldBecause, HeldStatus } from './key-order.ts'
+import { restatementPattern } from './message.ts'
 
 /** A message to hold, whole. */
 export type Holding = {
@@ -17,8 +18,8 @@ export type Holding = {
   attempts: number
 }
 
-/** A held message that is first of its key. */
-export type Head = { id: string; status: HeldStatus; position: string; record: RawRecord }
+/** A held message that is first of its key; `code` says why it is held. */
+export type Head = { id: string; status: HeldStatus; code: string; position: string; record: RawRecord }
 
 const codeOf = (because: HeldBecause, error: unknown): string => {
   if (because !== 'poison') return because
@@ -73,7 +74,7 @@ export const knownPositions = async (run: Run, consumer: string, positions: stri
 /** The first held message of a key: the lowest sequence, then the order in which they were held. */
 export const headOf = async (run: Run, consumer: string, key: string): Promise<Head | undefined> => {
   const [row] = await run(
-    `select id, topic, key, headers, encode(value, 'base64') as value, status, position from dead_letters
+    `select id, topic, key, headers, encode(value, 'base64') as value, status, code, position from dead_letters
       where consumer = $1 and key = $2 and status in ('parked', 'waiting', 'queued') and code <> 'step-back'
       order by coalesce(sequence, 0), place limit 1`,
     [consumer, clean(key)],
@@ -82,10 +83,22 @@ export const headOf = async (run: Run, consumer: string, key: string): Promise<H
     row && {
       id: String(row['id']),
       status: String(row['status']) as HeldStatus,
+      code: String(row['code']),
       position: String(row['position']),
       record: toRecord(row),
     }
   )
+}
+
+/** Whether a key holds a restatement: what is missing before it will not come, and need not. */
+export const holdsRestatement = async (run: Run, consumer: string, key: string): Promise<boolean> => {
+  const rows = await run(
+    `select id from dead_letters
+      where consumer = $1 and key = $2 and status in ('parked', 'waiting', 'queued') and code <> 'step-back' and type ~ $3
+      limit 1`,
+    [consumer, clean(key), restatementPattern],
+  )
+  return rows.length > 0
 }
 
 /** Says why a held message that is first now cannot be handled. */

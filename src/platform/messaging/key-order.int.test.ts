@@ -2,12 +2,14 @@ import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from
 import { sql } from 'drizzle-orm'
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
-import { batchOf, counted, noBroker, recordOf, silent } from '../../test/messaging.ts'
+import { batchOf, countRestated, counted, noBroker, recordOf, silent } from '../../test/messaging.ts'
 import { thrownBy } from '../../test/thrown.ts'
 import { DomainError } from '../errors.ts'
+import type { Tx } from '../postgres.ts'
 import { createTimers } from '../timers.ts'
 import { type ConsumerOptions, createConsumer, onEach } from './consumer.ts'
 import { createDeadLetters } from './dead-letter.ts'
+import type { Received } from './message.ts'
 import { createOutbox } from './outbox.ts'
 
 setDefaultTimeout(60_000)
@@ -45,6 +47,11 @@ beforeEach(async () => {
 
 afterAll(() => schema.close())
 
+const apply = async ({ tx }: { tx: Tx }, { key, sequence = 0 }: Received): Promise<void> => {
+  await tx.execute(sql`insert into effects (key, sequence) values (${key}, ${sequence})`)
+  if (refused.has(`${nameOf(key)} ${sequence}`)) throw new DomainError('refused', 'Not now.')
+}
+
 /** A process of its own, as far as the database can tell. */
 const open = (options: Partial<ConsumerOptions<'orders'>> = {}) => {
   const outbox = createOutbox<'orders'>({
@@ -59,12 +66,7 @@ const open = (options: Partial<ConsumerOptions<'orders'>> = {}) => {
     module: 'orders',
     definition: {
       topic: counted.topic,
-      handlers: [
-        onEach(counted, async ({ tx }, { key, sequence = 0 }) => {
-          await tx.execute(sql`insert into effects (key, sequence) values (${key}, ${sequence})`)
-          if (refused.has(`${nameOf(key)} ${sequence}`)) throw new DomainError('refused', 'Not now.')
-        }),
-      ],
+      handlers: [onEach(counted, apply), onEach(countRestated, apply)],
     },
     broker: noBroker,
     retry: { firstMs: 1, maxMs: 5 },
@@ -78,11 +80,12 @@ const open = (options: Partial<ConsumerOptions<'orders'>> = {}) => {
 
 let offset = 0
 
-/** Hands `key sequence` over, each in a message of its own, as one batch. */
+/** Hands `key sequence` over, each in a message of its own, as one batch; `key sequence!` is a restatement. */
 const deliver = async (consumer: ReturnType<typeof open>['consumer'], ...names: string[]) => {
   const records = names.map((name) => {
-    const [key = '', sequence] = name.split(' ')
-    return recordOf(counted(keyOf(key), Number(sequence), { count: Number(sequence) }))
+    const [key = '', place = ''] = name.split(' ')
+    const sequence = Number.parseInt(place, 10)
+    return recordOf((place.endsWith('!') ? countRestated : counted)(keyOf(key), sequence, { count: sequence }))
   })
   await consumer.handle(batchOf(records, { offset }))
   offset += records.length
@@ -185,6 +188,47 @@ test('another message with a sequence that has passed is kept for an operator, h
   await deliver(process.consumer, 'a 1', 'a 3')
   expect(await effects()).toEqual(['a 1', 'a 2', 'a 3'])
   expect(await held(process)).toEqual(['a 1 parked step-back'])
+})
+
+test('a restatement is applied although messages before it are missing, and what follows it is too', async () => {
+  const process = open()
+  await deliver(process.consumer, 'a 1', 'a 4!', 'a 5')
+  expect(await effects()).toEqual(['a 1', 'a 4', 'a 5'])
+  expect(await held(process)).toEqual([])
+})
+
+test('a restatement lets follow what waits for a message that is lost, in its order', async () => {
+  const process = open()
+  await deliver(process.consumer, 'a 1', 'a 3', 'a 6')
+  await deliver(process.consumer, 'a 9!', 'a 10')
+  expect(await effects()).toEqual(['a 1', 'a 3', 'a 6', 'a 9', 'a 10'])
+  expect(await held(process)).toEqual([])
+})
+
+test('a restatement answers for the operator who was asked about a lost message, and for nothing else', async () => {
+  const process = open({ gapMs: 1 })
+  refused.add('b 1')
+  await deliver(process.consumer, 'a 2', 'b 1')
+  process.timers.start()
+  await eventually(async () => expect(await held(process)).toContain('a 2 parked gap'))
+  await process.timers.stop()
+  await deliver(process.consumer, 'a 3!', 'b 3!')
+  expect(await effects()).toEqual(['a 2', 'a 3'])
+  expect(await held(process)).toEqual(['b 1 parked refused', 'b 3 queued behind'])
+})
+
+test('what a restatement lets follow is found by the timer when the process that was to do it has died', async () => {
+  const process = open({ gapMs: 1 })
+  await deliver(process.consumer, 'a 2')
+  await schema.owner
+    .run(`insert into orders.dead_letters (id, consumer, topic, key, message_id, type, headers, value, code, error,
+      attempts, status, position, sequence)
+    select gen_random_uuid(), consumer, topic, key, gen_random_uuid(), '${countRestated.type}',
+      (headers::jsonb || '{"ce_type": "${countRestated.type}", "ce_sequence": "4"}')::json, value, 'behind', '', 0, 'queued', 'elsewhere', 4
+    from orders.dead_letters`)
+  process.timers.start()
+  await eventually(async () => expect(await effects()).toEqual(['a 2', 'a 4']))
+  await process.timers.stop()
 })
 
 test('the same messages at once in several processes are applied once and in their order', async () => {

@@ -2,7 +2,17 @@ import { describe, expect, test } from 'bun:test'
 import { array, assert, integer, property, shuffledSubarray } from 'fast-check'
 import { type KeyState, type Turn, judgeHead, start, takeTurns } from './key-order.ts'
 
-const turn = (sequence: number | undefined, kind: Turn['kind'] = 'wanted', key = 'a'): Turn => ({ key, sequence, kind })
+const turn = (sequence: number | undefined, kind: Turn['kind'] = 'wanted', key = 'a'): Turn => ({
+  key,
+  sequence,
+  kind,
+  restates: false,
+})
+
+const restatement = (sequence: number, kind: Turn['kind'] = 'wanted'): Turn => ({
+  ...turn(sequence, kind),
+  restates: true,
+})
 
 const name = ({ key, sequence }: Turn) => `${key}${sequence ?? ''}`
 
@@ -74,6 +84,34 @@ describe('messages of a key', () => {
     expect(run([turn(undefined), turn(undefined, 'poison'), turn(undefined)])).toMatchObject({
       apply: ['a'],
       hold: ['a parked poison', 'a queued behind'],
+    })
+  })
+})
+
+describe('a restatement', () => {
+  test('need not follow what is missing before it, and the next follows it', () => {
+    expect(run([turn(1), restatement(4), turn(5), turn(7)])).toMatchObject({
+      apply: ['a1', 'a4', 'a5'],
+      hold: ['a7 waiting gap'],
+    })
+  })
+
+  test('that nobody wants moves the sequence past what is missing', () => {
+    expect(run([restatement(4, 'passed'), turn(5)])).toMatchObject({ apply: ['a4', 'a5'], hold: [] })
+  })
+
+  test('is queued behind what is held, and ends its wait', () => {
+    expect(run([turn(2), restatement(4)])).toMatchObject({
+      apply: [],
+      hold: ['a2 waiting gap', 'a4 queued behind'],
+      filled: ['a'],
+    })
+  })
+
+  test('that cannot be handled, or whose sequence has passed, is held like any other', () => {
+    expect(run([restatement(4, 'poison')])).toMatchObject({ apply: [], hold: ['a4 parked poison'] })
+    expect(run([restatement(2)], { a: { sequence: 3, blocked: false } })).toMatchObject({
+      hold: ['a2 parked step-back'],
     })
   })
 })

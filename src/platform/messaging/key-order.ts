@@ -7,6 +7,8 @@ export type Turn = {
   /** 1, 2, 3, ... per key; undefined on a topic of commands, where the order of arrival counts. */
   sequence: number | undefined
   kind: 'wanted' | 'passed' | 'poison'
+  /** It says the whole state: what is missing before it need not come any more. */
+  restates: boolean
 }
 
 /** `parked`: an operator decides; `waiting`: for a message that is missing before it; `queued`: behind one of these. */
@@ -20,7 +22,7 @@ export type Turns<Each extends Turn> = {
   apply: Each[]
   /** What is held from now on, in order. */
   hold: { turn: Each; status: HeldStatus; because: HeldBecause }[]
-  /** The keys whose missing message has come: what they hold may follow. */
+  /** The keys whose missing message has come, or need not come any more: what they hold may follow. */
   filled: string[]
 }
 
@@ -30,7 +32,8 @@ export const start: KeyState = { sequence: 0, blocked: false }
  * Decides whose turn it is among messages that the consumer has not met before, and moves `keys`. Messages of one key are
  * applied in the order of their sequence and without a gap. What cannot be applied blocks its key, and no other: what follows
  * is queued behind it, but for the one that is missing. A message whose sequence has passed is parked and blocks nothing.
- * A key that is older than the consumer may begin anywhere: what came before it joined may have left the topic.
+ * A key that is older than the consumer may begin anywhere: what came before it joined may have left the topic. A restatement
+ * may follow any message before it; behind others that are held, it ends their wait for what is missing.
  */
 export const takeTurns = <Each extends Turn>(
   keys: Map<string, KeyState>,
@@ -39,7 +42,7 @@ export const takeTurns = <Each extends Turn>(
 ): Turns<Each> => {
   const turns: Turns<Each> = { apply: [], hold: [], filled: [] }
   for (const turn of arrived) {
-    const { key, sequence, kind } = turn
+    const { key, sequence, kind, restates } = turn
     const state = keys.get(key) ?? start
     const hold = (status: HeldStatus, because: HeldBecause) => {
       turns.hold.push({ turn, status, because })
@@ -47,11 +50,14 @@ export const takeTurns = <Each extends Turn>(
     }
     const past = sequence !== undefined && sequence <= state.sequence
     const joins = sequence !== undefined && !keys.has(key) && isOlder(key)
-    const isNext = kind !== 'poison' && (joins || sequence === state.sequence + 1)
+    const replaces = restates && !state.blocked
+    const isNext = kind !== 'poison' && (joins || replaces || sequence === state.sequence + 1)
     if (past) {
       if (kind !== 'passed') hold('parked', 'step-back')
-    } else if (state.blocked && !isNext) hold('queued', 'behind')
-    else if (kind === 'poison') hold('parked', 'poison')
+    } else if (state.blocked && !isNext) {
+      hold('queued', 'behind')
+      if (restates) turns.filled.push(key)
+    } else if (kind === 'poison') hold('parked', 'poison')
     else if (sequence !== undefined && !isNext) hold('waiting', 'gap')
     else {
       turns.apply.push(turn)
@@ -63,8 +69,8 @@ export const takeTurns = <Each extends Turn>(
 }
 
 /** What becomes of the first held message of a key, which an operator has not parked. */
-export const judgeHead = (state: KeyState, { sequence, kind }: Turn): 'apply' | 'wait' | HeldBecause => {
+export const judgeHead = (state: KeyState, { sequence, kind, restates }: Turn): 'apply' | 'wait' | HeldBecause => {
   if (sequence !== undefined && sequence <= state.sequence) return 'step-back'
   if (kind === 'poison') return 'poison'
-  return sequence === undefined || sequence === state.sequence + 1 ? 'apply' : 'wait'
+  return restates || sequence === undefined || sequence === state.sequence + 1 ? 'apply' : 'wait'
 }

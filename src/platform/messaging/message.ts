@@ -89,6 +89,26 @@ export const defineEvent = <Source extends string, Data>(
   return Object.assign(make, { type, topic, schema })
 }
 
+/** What the type of a restatement ends in; a regular expression of Postgres too. */
+export const restatementPattern = String.raw`-restated\.v\d+$`
+
+/** Whether a message of this type says the whole state of its aggregate, whatever was said before. */
+export const isRestatement = (type: string): boolean => new RegExp(restatementPattern).test(type)
+
+/**
+ * Declares the event by which `republish` says the state of an aggregate again. Its type ends in `-restated.vN`: consumers know
+ * it by that, also those that do not handle it. It tells what is and asks for nothing; an effect that another event asks for,
+ * like a charge, must not follow from it. @throws Error when the type ends otherwise
+ */
+export const defineRestatement = <Source extends string, Data>(
+  topic: Topic<Source> & { kind: 'events' },
+  type: string,
+  schema: z.ZodType<Data>,
+): EventType<Source, Data> => {
+  if (!isRestatement(type)) throw new Error(`${type} says a state again: its name must end in -restated.vN.`)
+  return defineEvent(topic, type, schema)
+}
+
 /** Declares a command that the module owning `topic` accepts. A sender imports it from the receiver's `events.ts`. */
 export const defineCommand = <Receiver extends string, Data>(
   topic: Topic<Receiver> & { kind: 'commands' },

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 import { followEvents } from './follow-events.ts'
 
 const known = 'orders.counted.v1'
+const restated = 'orders.count-restated.v1'
 
 const event = (key: string, sequence: unknown, id: string = Bun.randomUUIDv7(), type = known) => ({
   key,
@@ -10,7 +11,7 @@ const event = (key: string, sequence: unknown, id: string = Bun.randomUUIDv7(), 
 
 /** What is said of these events as they come, then of the key `a` at that version, then of whatever else is left. */
 const said = (events: { key: string; headers: Record<string, string> }[], version: number, cut = false) => {
-  const { take, compare, left } = followEvents(new Set([known]))
+  const { take, compare, left } = followEvents(new Set([known, restated]))
   const wrong = events.map((each) => take(each, cut)).filter((line) => line !== undefined)
   return [...wrong, ...(compare('a', version) ?? ['no event']), ...[...left()].map(({ key }) => `${key} is left`)]
 }
@@ -40,6 +41,21 @@ describe('nothing is said', () => {
 
   test('of events that the broker no longer keeps', () => {
     expect(said([event('a', 3), event('a', 4)], 4, true)).toEqual([])
+  })
+})
+
+describe('of what a restatement stands for', () => {
+  const again = (sequence: number) => event('a', sequence, Bun.randomUUIDv7(), restated)
+
+  test('nothing is missing before it, and everything after it', () => {
+    expect(said([event('a', 1), again(9), event('a', 10)], 10)).toEqual([])
+    expect(said([again(3)], 3)).toEqual([])
+    expect(said([again(3), event('a', 5)], 5)).toEqual(['has version 5, and its event 4 is missing'])
+  })
+
+  test('its place is its own, and what comes late is swapped', () => {
+    expect(said([again(2), event('a', 2, 'other')], 2)).toHaveLength(1)
+    expect(said([again(2), event('a', 1, 'late')], 2)).toEqual([`a: event 1, ${known} late, comes after event 2`])
   })
 })
 

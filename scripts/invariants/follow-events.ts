@@ -1,8 +1,10 @@
+import { isRestatement } from '#platform/messaging/message'
+
 /** The headers of an event that say which of its key's it is. */
 export type EventRecord = { key: string; headers: Record<string, string> }
 
-/** A mark for each number that was seen, and the highest that is of a known type. */
-type Seen = { marks: number[]; last: number; cut: boolean }
+/** A mark for each number that was seen, the highest that is of a known type, and that of the last restatement. */
+type Seen = { marks: number[]; last: number; restated: number; cut: boolean }
 
 /** A type of another release: its place in the sequence is taken, and nothing is said about it. */
 const foreign = 0
@@ -15,7 +17,8 @@ const markOf = (id: string): number => Bun.hash.xxHash32(id) || 1
 
 /**
  * Follows the events of many keys, which are numbered 1, 2, 3, ... and may come more than once, first in their order. Types
- * that are not among `types` take their place in the sequence; records without an id, a type or a number are no events.
+ * that are not among `types` take their place in the sequence; records without an id, a type or a number are no events. What
+ * comes before a restatement may be missing: it says the same again.
  */
 export const followEvents = (types: ReadonlySet<string>) => {
   const keys = new Map<string, Seen>()
@@ -25,7 +28,7 @@ export const followEvents = (types: ReadonlySet<string>) => {
       const { ce_id: id, ce_type: type, ce_sequence: number } = headers
       const sequence = Number(number)
       if (!id || !type || !Number.isInteger(sequence) || sequence < 1 || sequence > highest) return undefined
-      const seen = keys.get(key) ?? { marks: [], last: 0, cut }
+      const seen = keys.get(key) ?? { marks: [], last: 0, restated: 0, cut }
       keys.set(key, seen)
       const before = seen.marks[sequence] ?? foreign
       if (!types.has(type)) {
@@ -40,6 +43,7 @@ export const followEvents = (types: ReadonlySet<string>) => {
       const swapped = sequence < seen.last
       seen.marks[sequence] = markOf(id)
       seen.last = Math.max(seen.last, sequence)
+      if (isRestatement(type)) seen.restated = seen.last
       return swapped ? `${key}: event ${sequence}, ${type} ${id}, comes after event ${seen.last}` : undefined
     },
     /** Compares a key with the version of its row, and is done with the key; undefined when it has no event at all. */
@@ -60,8 +64,8 @@ export const followEvents = (types: ReadonlySet<string>) => {
   }
 }
 
-const firstMissing = ({ marks, cut }: Seen, version: number): number | undefined => {
-  const first = cut ? marks.findIndex((mark) => mark !== undefined) : 1
+const firstMissing = ({ marks, restated, cut }: Seen, version: number): number | undefined => {
+  const first = restated || (cut ? marks.findIndex((mark) => mark !== undefined) : 1)
   for (let sequence = first; sequence <= version; sequence += 1) if (marks[sequence] === undefined) return sequence
   return undefined
 }

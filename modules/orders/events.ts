@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { defineEvent, eventTopic } from '#platform/messaging/message'
+import { defineEvent, defineRestatement, eventTopic } from '#platform/messaging/message'
 
 /** What happens to orders, checkouts and products, keyed by the id of each. */
 export const orderEvents = eventTopic('orders', 'order-events')
@@ -49,4 +49,37 @@ export const checkoutChanged = defineEvent(
   orderEvents,
   'orders.checkout-changed.v1',
   z.object({ checkoutId: z.uuid(), status: z.string(), skus: z.array(z.string()) }),
+)
+
+/** What an order is now. It asks for no charge; of one that is cancelled the money must have gone back, as of any. */
+export const orderRestated = defineRestatement(
+  orderEvents,
+  'orders.order-restated.v1',
+  z.object({
+    ...placed,
+    checkoutId: z.uuid().nullable(),
+    status: z.enum(['pending', 'confirmed', 'cancelled']),
+    reason: z.string().nullable(),
+    paymentId: z.uuid().nullable(),
+  }),
+)
+
+/** What a product is now; its stock moves with every order. */
+export const productRestated = defineRestatement(
+  orderEvents,
+  'orders.product-restated.v1',
+  z.object({ sku: z.string(), name: z.string(), amount: z.int(), currency: z.string(), stock: z.int().nonnegative() }),
+)
+
+/** What a checkout is now. */
+export const checkoutRestated = defineRestatement(
+  orderEvents,
+  'orders.checkout-restated.v1',
+  z.object({
+    checkoutId: z.uuid(),
+    userId: z.uuid(),
+    status: z.enum(['running', 'completed', 'compensating', 'compensated', 'needs-operator']),
+    orderId: z.uuid().nullable(),
+    paymentId: z.uuid().nullable(),
+  }),
 )

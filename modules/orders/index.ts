@@ -5,6 +5,7 @@ import { onPaymentEvents } from './consumers/on-payment-events.ts'
 import { projectOrders } from './consumers/project-orders.ts'
 import { checkoutSnapshots } from './checkout-snapshot.ts'
 import { orderEvents } from './events.ts'
+import { restating } from './restate.ts'
 import type { Checkouts } from './sagas/checkout.ts'
 import { orderSnapshots, productSnapshots } from './snapshot.ts'
 import { onOrderDeadline } from './timers/order-deadline.ts'
@@ -45,4 +46,5 @@ export const orders = ({ log, now, checkouts }: Parts): ModuleDefinition<'orders
   ],
   timers: [onOrderDeadline(log)],
   sagas: [checkouts],
+  restating: restating(checkouts),
 })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { commandTopic, defineCommand, defineEvent, eventTopic } from '#platform/messaging/message'
+import { commandTopic, defineCommand, defineEvent, defineRestatement, eventTopic } from '#platform/messaging/message'
 
 /** What happens to payments, keyed by payment id. */
 export const paymentEvents = eventTopic('payments', 'payment-events')
@@ -68,4 +68,34 @@ export const sumSlice = defineCommand(
   paymentTasks,
   'payments.sum-slice.v1',
   z.object({ settlementId: z.uuid(), slice: z.int().nonnegative(), from: z.iso.datetime(), to: z.iso.datetime() }),
+)
+
+/** What a payment is now. */
+export const paymentRestated = defineRestatement(
+  paymentEvents,
+  'payments.payment-restated.v1',
+  z.object({
+    ...payment,
+    userId: z.uuid(),
+    status: z.enum(['pending', 'captured', 'declined', 'refunded']),
+    amount: z.int().nonnegative(),
+    currency: z.string(),
+    capturedAt: z.iso.datetime().nullable(),
+    refundedAt: z.iso.datetime().nullable(),
+  }),
+)
+
+/** What a settlement is now. */
+export const settlementRestated = defineRestatement(
+  paymentEvents,
+  'payments.settlement-restated.v1',
+  z.object({
+    settlementId: z.uuid(),
+    status: z.enum(['running', 'completed', 'failed']),
+    from: z.iso.datetime(),
+    to: z.iso.datetime(),
+    totals: z.array(
+      z.object({ currency: z.string(), captured: z.int(), refunded: z.int(), net: z.int(), payments: z.int() }),
+    ),
+  }),
 )

@@ -8,6 +8,7 @@ import { projectPayments } from './consumers/project-payments.ts'
 import { sumSlices } from './consumers/sum-slices.ts'
 import { paymentCommands, paymentEvents, paymentTasks } from './events.ts'
 import { createProvider } from './provider.ts'
+import { restating } from './restate.ts'
 import { settlementSnapshots } from './settlement-snapshot.ts'
 import { paymentSnapshots } from './snapshot.ts'
 import { onSettlementDeadline } from './timers/settlement-deadline.ts'
@@ -40,5 +41,6 @@ export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDef
     ],
     calls: [charge(provider, now), refund(provider)],
     timers: [onSettlementDeadline],
+    restating,
   }
 }

@@ -1,6 +1,7 @@
 import type { ModuleDefinition } from '#platform/module'
 import { projectUsers } from './consumers/project-users.ts'
 import { userEvents } from './events.ts'
+import { restateUsers } from './restate.ts'
 import { signOutFlags, userSnapshots } from './snapshot.ts'
 
 export type { Context } from './context.ts'
@@ -20,6 +21,7 @@ export const users: ModuleDefinition<'users'> = {
   topics: [userEvents],
   snapshots: [userSnapshots, signOutFlags],
   consumers: ({ snapshots }) => [projectUsers(snapshots)],
+  restating: [restateUsers],
   // A token that has expired is refused anyway; the hour is for clocks that differ.
   prunings: [{ name: 'sign-outs', table: 'sign_outs', by: { time: 'expires_at' }, ageMs: 3_600_000 }],
 }

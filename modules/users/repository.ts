@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { DomainError } from '#platform/errors'
 import type { Tx } from '#platform/postgres'
 import { users } from './schema.ts'
@@ -11,6 +11,14 @@ export const lockUser = async (tx: Tx, id: string): Promise<User> => {
   const [row] = await tx.select().from(users).where(eq(users.id, id)).for('update')
   if (!row) throw userNotFound()
   return toUser(row)
+}
+
+export const findUsers = async (tx: Tx, ids: string[]): Promise<User[]> => {
+  const rows = await tx
+    .select()
+    .from(users)
+    .where(sql`${users.id} = any(${`{${ids.join(',')}}`}::uuid[])`)
+  return rows.map(toUser)
 }
 
 export const insertUser = async (tx: Tx, user: User): Promise<void> => {

@@ -1,9 +1,9 @@
-import { asc, gt, sql } from 'drizzle-orm'
+import { asc, gt } from 'drizzle-orm'
 import { z } from 'zod'
 import { decodeOnce } from '#platform/decode'
 import type { SnapshotSource } from '#platform/snapshots'
 import { signOuts, users } from './schema.ts'
-import { toUser } from './repository.ts'
+import { findUsers, toUser } from './repository.ts'
 import type { User } from './user.ts'
 
 /** A user as the query side answers with it, and as Redis holds it under `users:user:<id>`. */
@@ -31,13 +31,7 @@ export const toSnapshot = ({ id, name, email, status, version, createdAt }: User
 
 export const userSnapshots: SnapshotSource = {
   thing: 'user',
-  load: async (tx, ids) => {
-    const rows = await tx
-      .select()
-      .from(users)
-      .where(sql`${users.id} = any(${`{${ids.join(',')}}`}::uuid[])`)
-    return rows.map((row) => toSnapshot(toUser(row)))
-  },
+  load: async (tx, ids) => (await findUsers(tx, ids)).map(toSnapshot),
   page: async (tx, after, limit) => {
     const next = after === undefined ? undefined : gt(users.id, after)
     const rows = await tx.select().from(users).where(next).orderBy(asc(users.id)).limit(limit)

@@ -14,6 +14,7 @@ import { type Together, createTogether } from './messaging/together.ts'
 import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import type { RedisClient } from './redis.ts'
+import { type Republishing, type Restating, createRepublish } from './republish.ts'
 import { type Pruning, type Retention, createPruner, prunings } from './retention.ts'
 import { sleep } from './retry.ts'
 import { type Sagas, createSagas } from './saga/operator.ts'
@@ -38,6 +39,8 @@ export type ModuleDefinition<Name extends string> = {
   prunings?: Pruning[]
   /** What the module orchestrates. */
   sagas?: Saga<Name, object>[]
+  /** How its aggregates are said again, for a consumer that has missed their events. */
+  restating?: Restating<Name>[]
 }
 
 /** What the mechanisms give to a hosted module's commands and queries. */
@@ -69,6 +72,8 @@ export type HostedModule<Name extends string> = {
   snapshots: Snapshots
   deadLetters: DeadLetters
   sagas: Sagas
+  /** Says the present state of every aggregate again; how many of each kind, by its name. Safe while serving. */
+  republish(options: Republishing): Promise<Map<string, number>>
   /** The consumers by their names, each with its topic. */
   consumers: { name: string; topic: string }[]
   /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
@@ -185,6 +190,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     snapshots,
     consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
     deadLetters: createDeadLetters({ postgres: parts.postgres, consumers, committed, dedupeMs: retention.inboxMs }),
+    republish: createRepublish({ restating: definition.restating ?? [], run: postgres.run, outbox, newId }),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({
       trace,

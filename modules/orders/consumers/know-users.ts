@@ -1,8 +1,9 @@
 import { and, gt, inArray, sql } from 'drizzle-orm'
 import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
+import type { Received } from '#platform/messaging/message'
 import type { Tx } from '#platform/postgres'
 import { cancelTimers } from '#platform/timers'
-import { userClosed, userEvents, userRegistered } from '#events/users'
+import { userClosed, userEvents, userRegistered, userRestated } from '#events/users'
 import { cancelled } from '../cancelled.ts'
 import { leaveCheckouts } from '../leave-checkouts.ts'
 import { cancel } from '../order.ts'
@@ -44,24 +45,25 @@ const openOrders = async (tx: Tx, userIds: string[], now: Date): Promise<string[
   return rows.map(({ id }) => id)
 }
 
+const isClosed = ({ type, data }: Received): boolean =>
+  type === userClosed.type || (type === userRestated.type && (data as { status: string }).status === 'closed')
+
 type Parts = { now: () => Date; checkouts: Checkouts }
 
 /** Keeps this module's own copy of the users; a closed one's pending and recent orders are cancelled. */
 export const knowUsers = ({ now, checkouts }: Parts): ConsumerDefinition<'orders'> => ({
   topic: userEvents,
   handlers: [
-    onBatch([userRegistered, userClosed], async ({ tx, transaction, emitFor }, messages) => {
+    onBatch([userRegistered, userClosed, userRestated], async ({ tx, transaction, emitFor }, messages) => {
       await know(
         tx,
-        messages.map(({ subject, type, sequence = 1 }) => ({
-          id: subject,
-          status: type === userClosed.type ? 'closed' : 'active',
-          version: sequence,
+        messages.map((message) => ({
+          id: message.subject,
+          status: isClosed(message) ? 'closed' : 'active',
+          version: message.sequence ?? 1,
         })),
       )
-      const closings = new Map(
-        messages.filter(({ type }) => type === userClosed.type).map((each) => [each.subject, each]),
-      )
+      const closings = new Map(messages.filter(isClosed).map((each) => [each.subject, each]))
       if (closings.size === 0) return
       const open = await openOrders(tx, [...closings.keys()], now())
       const storyOf = (userId: string) => {

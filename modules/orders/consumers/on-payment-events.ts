@@ -2,7 +2,7 @@ import { type ConsumerDefinition, onBatch } from '#platform/messaging/consumer'
 import type { Received } from '#platform/messaging/message'
 import type { Tx } from '#platform/postgres'
 import { cancelTimers } from '#platform/timers'
-import { paymentCaptured, paymentDeclined, paymentEvents, paymentRefunded } from '#events/payments'
+import { paymentCaptured, paymentDeclined, paymentEvents, paymentRefunded, paymentRestated } from '#events/payments'
 import type { Outcome } from '#platform/saga/definition'
 import { cancelled } from '../cancelled.ts'
 import type { CheckoutData } from '../checkout.ts'
@@ -12,36 +12,47 @@ import { lockOrders, lockProducts, returnStock, updateOrders } from '../reposito
 import type { Checkouts } from '../sagas/checkout.ts'
 import { orderDeadlineKind } from '../timers/order-deadline.ts'
 
-type Payment = { orderId: string; paymentId: string; reason?: string }
+type Payment = { orderId: string; paymentId: string; reason?: string; status?: 'pending' | Ended }
 
-/** What a payment's event says of the charge of a checkout. */
-const outcomeOf = (type: string, data: Payment): Outcome<CheckoutData> | undefined => {
-  switch (type) {
-    case paymentCaptured.type:
-      return { is: 'done', data: { paymentId: data.paymentId } }
-    case paymentDeclined.type:
-      return { is: 'failed', error: { code: 'payment-declined', message: `The payment was declined: ${data.reason}.` } }
-    case paymentRefunded.type:
-      return { is: 'undone', data: { paymentId: data.paymentId } }
-    default:
-      return undefined
+/** What became of a payment. */
+type Ended = 'captured' | 'declined' | 'refunded'
+
+const endings: Record<string, Ended> = {
+  [paymentCaptured.type]: 'captured',
+  [paymentDeclined.type]: 'declined',
+  [paymentRefunded.type]: 'refunded',
+}
+
+/** What a payment's event says became of it; undefined while that is open. */
+const endingOf = ({ type, data }: Received): Ended | undefined => {
+  const { status } = data as Payment
+  return endings[type] ?? (status === 'pending' ? undefined : status)
+}
+
+/** What that says of the charge of a checkout. */
+const outcomeOf = (ending: Ended, { paymentId, reason = 'declined' }: Payment): Outcome<CheckoutData> => {
+  switch (ending) {
+    case 'captured':
+      return { is: 'done', data: { paymentId } }
+    case 'declined':
+      return { is: 'failed', error: { code: 'payment-declined', message: `The payment was declined: ${reason}.` } }
+    case 'refunded':
+      return { is: 'undone', data: { paymentId } }
   }
 }
 
 /** What an order becomes when its payment does; the same order when it need not change. */
-const settle = (order: Order, type: string, paymentId: string, at: Date): Order => {
+const settle = (order: Order, ending: Ended, paymentId: string, at: Date): Order => {
   // What happens before its end is the checkout's to decide.
   if (order.checkoutId !== null && order.status === 'pending') return order
-  switch (type) {
-    case paymentCaptured.type:
+  switch (ending) {
+    case 'captured':
       // Money that comes for a cancelled order goes back: payments hears of the cancellation itself.
       return order.status === 'pending' ? confirm(order, paymentId, at) : order
-    case paymentDeclined.type:
+    case 'declined':
       return order.status === 'pending' ? { ...cancel(order, 'declined'), paymentId } : order
-    case paymentRefunded.type:
+    case 'refunded':
       return order.status === 'cancelled' ? order : cancel(order, 'refunded')
-    default:
-      return order
   }
 }
 
@@ -55,7 +66,7 @@ const orderIdsOf = (messages: Received[]): string[] => [
  */
 const lockAhead = async (tx: Tx, messages: Received[]): Promise<void> => {
   const held = await lockOrders(tx, orderIdsOf(messages))
-  const ending = messages.filter(({ type }) => type !== paymentCaptured.type)
+  const ending = messages.filter((message) => endingOf(message) !== 'captured')
   const skus = orderIdsOf(ending).flatMap((id) => held.get(id)?.lines.map(({ sku }) => sku) ?? [])
   if (skus.length > 0) await lockProducts(tx, [...new Set(skus)])
 }
@@ -64,19 +75,24 @@ type Parts = { now: () => Date; checkouts: Checkouts }
 
 /**
  * Choreography: a captured payment confirms its order, a declined or refunded one cancels it and gives the stock back.
- * Orchestration: the same events answer the checkout that asked for the charge, or for its refund.
+ * Orchestration: the same events answer the checkout that asked for the charge, or for its refund. A restatement counts as the
+ * event that it stands for.
  */
 export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'orders'> => ({
   topic: paymentEvents,
   handlers: [
-    onBatch([paymentCaptured, paymentDeclined, paymentRefunded], async ({ tx, transaction, emitFor }, messages) => {
+    onBatch([paymentCaptured, paymentDeclined, paymentRefunded, paymentRestated], async (context, received) => {
+      const { tx, transaction, emitFor } = context
+      const messages = received.filter((message) => endingOf(message) !== undefined)
       await checkouts.hear(
         { transaction, now: now(), locked: () => lockAhead(tx, messages) },
         messages.flatMap((message) => {
           const data = message.data as Payment
-          const outcome = outcomeOf(message.type, data)
+          const ending = endingOf(message)
+          if (!ending) return []
           const { trace } = message
-          return outcome ? [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }] : []
+          const outcome = outcomeOf(ending, data)
+          return [{ key: data.orderId, step: 'charge-payment', outcome, trace, emit: emitFor(message) }]
         }),
       )
       const held = await lockOrders(tx, orderIdsOf(messages))
@@ -85,8 +101,9 @@ export const onPaymentEvents = ({ now, checkouts }: Parts): ConsumerDefinition<'
       for (const message of messages) {
         const { orderId, paymentId } = message.data as Payment
         const order = held.get(orderId)
-        if (!order) continue
-        const settled = settle(order, message.type, paymentId, now())
+        const ending = endingOf(message)
+        if (!order || !ending) continue
+        const settled = settle(order, ending, paymentId, now())
         if (settled === order) continue
         held.set(orderId, settled)
         changed.set(orderId, settled)

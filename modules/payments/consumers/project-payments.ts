@@ -6,17 +6,20 @@ import {
   paymentEvents,
   paymentRefunded,
   paymentRequested,
+  paymentRestated,
   settlementChanged,
+  settlementRestated,
 } from '../events.ts'
 
 /** Keeps the snapshots of payments and settlements in step with the tables. */
 export const projectPayments = (snapshots: Snapshots): ConsumerDefinition<'payments'> => ({
   topic: paymentEvents,
   handlers: [
-    onBatch([paymentRequested, paymentCaptured, paymentDeclined, paymentRefunded], ({ tx }, messages) =>
-      snapshots.project(tx, 'payment', [...new Set(messages.map(({ subject }) => subject))]),
+    onBatch(
+      [paymentRequested, paymentCaptured, paymentDeclined, paymentRefunded, paymentRestated],
+      ({ tx }, messages) => snapshots.project(tx, 'payment', [...new Set(messages.map(({ subject }) => subject))]),
     ),
-    onBatch([settlementChanged], ({ tx }, messages) =>
+    onBatch([settlementChanged, settlementRestated], ({ tx }, messages) =>
       snapshots.project(tx, 'settlement', [...new Set(messages.map(({ subject }) => subject))]),
     ),
   ],

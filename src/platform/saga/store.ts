@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import { type Run, type SqlRow, type Tx, textArray } from '../postgres.ts'
 import type { Input, SagaState, SagaStatus } from './definition.ts'
 
-/** A saga as its row holds it. `version` counts its transactions. */
+/** A saga as its row holds it. `version` is the sequence of its last event: it counts its transactions, and how often it was restated. */
 export type StoredSaga<Data extends object = object> = {
   id: string
   name: string

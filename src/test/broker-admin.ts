@@ -1,0 +1,36 @@
+import { Kafka, logLevel } from 'kafkajs'
+import type { Environment } from '../config.ts'
+
+/** What the keeper of a broker does to it by hand. */
+export const brokerAdmin = (environment: Environment) => {
+  const brokers = (environment['KAFKA_BROKERS'] ?? '').split(',')
+  const kafka = new Kafka({ brokers, clientId: 'test-admin', logLevel: logLevel.NOTHING })
+
+  const asAdmin = async <T>(work: (admin: ReturnType<typeof kafka.admin>) => Promise<T>): Promise<T> => {
+    const admin = kafka.admin()
+    await admin.connect()
+    try {
+      return await work(admin)
+    } finally {
+      await admin.disconnect()
+    }
+  }
+
+  return {
+    /** Deletes everything that the topics hold, as if it were older than their retention. */
+    expire: (topics: string[]) =>
+      asAdmin(async (admin) => {
+        for (const topic of topics) {
+          const ends = await admin.fetchTopicOffsets(topic)
+          await admin.deleteTopicRecords({
+            topic,
+            partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+          })
+        }
+      }),
+    deleteTopics: (topics: string[]) => asAdmin((admin) => admin.deleteTopics({ topics })),
+    /** Lets a group whose members are gone read a topic again from its beginning. */
+    setBack: (groupId: string, topic: string) =>
+      asAdmin((admin) => admin.resetOffsets({ groupId, topic, earliest: true })),
+  }
+}

@@ -84,7 +84,7 @@ test('a reader who comes after the topics have expired learns every aggregate, a
     await Promise.all(['users', 'orders', 'payments'].map((module) => republish(module)))
     enough.abort()
     const begun = await buying
-    expect(begun.orders.length).toBeGreaterThan(0)
+    expect(begun).toBeGreaterThan(0)
 
     await eventually(async () => expect(await broken()).toEqual([]), 60_000)
     const expected = await truth()

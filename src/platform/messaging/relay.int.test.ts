@@ -161,6 +161,30 @@ test('a message committed late, below ids that were sent already, is sent before
   )
 })
 
+test('a transaction that wrote first and changes the aggregate last has its message sent last', async () => {
+  const topic = await openTopic()
+  const write = counterWriter(schema.postgres)
+  const wrote = Promise.withResolvers<void>()
+  const mayGoOn = Promise.withResolvers<void>()
+  // Its transaction id and its now() are older than those of whoever changes the aggregate before it.
+  const early = schema.open(1).transaction(async (transaction) => {
+    await transaction.run(`insert into counters values ('elsewhere', 1)`)
+    wrote.resolve()
+    await mayGoOn.promise
+    await counterWriter({ ...schema.postgres, transaction: (work) => work(transaction) })('key-0')
+  })
+  await wrote.promise
+  await write('key-0', 2)
+  mayGoOn.resolve()
+  await early
+  await write('key-0')
+  const relay = relayOn(topic.producer())
+  relay.start()
+  await relay.drained()
+  await empty()
+  expect(await topic.firstOccurrences()).toEqual(new Map([['key-0', upTo(4)]]))
+})
+
 test('a relay that dies between the acknowledgement and the deletion loses nothing', async () => {
   const topic = await openTopic()
   await writeAll(counterWriter(schema.postgres), 3)

@@ -1,7 +1,7 @@
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net'
 
-/** Stands between a client and the server at `url`: counts round trips, and cuts connections. */
-export const tcpProxy = async (url: string) => {
+/** Stands between a client and the server at `url`: counts round trips, cuts connections, lets what is said wait for `delayMs`. */
+export const tcpProxy = async (url: string, { delayMs = 0 } = {}) => {
   const target = new URL(url)
   const clients = new Set<Socket>()
   const seen = { connections: 0, trips: 0 }
@@ -20,7 +20,8 @@ export const tcpProxy = async (url: string) => {
         cutAfter = undefined
         mute = true
       }
-      upstream.write(chunk)
+      if (delayMs > 0) setTimeout(() => upstream.write(chunk), delayMs)
+      else upstream.write(chunk)
     })
     upstream.on('data', (chunk) => {
       answered = true

@@ -29,8 +29,7 @@ export const brokerAdmin = (environment: Environment) => {
         }
       }),
     deleteTopics: (topics: string[]) => asAdmin((admin) => admin.deleteTopics({ topics })),
-    /** Lets a group whose members are gone read a topic again from its beginning. */
-    setBack: (groupId: string, topic: string) =>
-      asAdmin((admin) => admin.resetOffsets({ groupId, topic, earliest: true })),
+    /** Forgets how far groups have read whose members are gone: they begin anew. */
+    deleteGroups: (groups: string[]) => asAdmin((admin) => admin.deleteGroups(groups)),
   }
 }

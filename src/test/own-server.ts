@@ -1,6 +1,7 @@
+import { realpathSync } from 'node:fs'
 import { servicesRemove } from '../../scripts/services/index.ts'
 import { startNative } from '../../scripts/services/native.ts'
-import { pidFile } from '../../scripts/services/paths.ts'
+import { pidFile, serviceFolder } from '../../scripts/services/paths.ts'
 import { isAlive, runningProcess } from '../../scripts/services/process.ts'
 import type { Ports, Service } from '../../scripts/services/service.ts'
 import { newState } from '../../scripts/services/state.ts'
@@ -20,6 +21,8 @@ export const ownServer = async (service: Service, name: string) => {
   await start()
   return {
     url: service.address(ports[service.ports[0]] ?? 0, job.secrets),
+    /** Where it keeps what it keeps. */
+    folder: realpathSync(serviceFolder(profile, service.name)),
     start,
     signal: (signal: NodeJS.Signals) => process.kill(running().pid, signal),
     /** Sends the signal and waits for the end. */

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { StartError, messageOf } from '#platform/errors'
-import { type ModuleName, operate, parseModuleName } from './operate/hosted.ts'
+import { operate } from './operate/hosted.ts'
 
 const usage = `usage: bun run republish <module> [--per-second N] [--raise N]
 
@@ -14,7 +14,7 @@ const numberOf = (name: string, text: string): number => {
   return number
 }
 
-type Asked = { name: ModuleName; perSecond: number; raise: number }
+type Asked = { name: string; perSecond: number; raise: number }
 
 const parse = (): Asked => {
   const options = {
@@ -26,7 +26,7 @@ const parse = (): Asked => {
     const [name, ...more] = positionals
     if (name === undefined || more.length > 0) throw new StartError(usage)
     return {
-      name: parseModuleName(name),
+      name,
       perSecond: numberOf('per-second', values['per-second']),
       raise: numberOf('raise', values.raise),
     }
@@ -38,7 +38,10 @@ const parse = (): Asked => {
 await operate(async (hosted) => {
   const { name, ...asked } = parse()
   const progress = (thing: string, count: number) => process.stderr.write(`\r${name}: ${count} ${thing} `)
-  const restated = await hosted[name].republish({ ...asked, progress })
+  const module = Object.values(hosted).find((each) => each.name === name)
+  if (!module)
+    throw new StartError(`There is no module ${name} here: the modules are ${Object.keys(hosted).join(', ')}.`)
+  const restated = await module.republish({ ...asked, progress })
   process.stderr.write('\r')
   console.log(`${name}: restated ${[...restated].map(([thing, count]) => `${count} ${thing}`).join(', ')}`)
 })

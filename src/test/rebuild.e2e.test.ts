@@ -96,7 +96,7 @@ const meanwhile = async (work: () => Promise<unknown>, { mayBeAway }: { mayBeAwa
   expect([...first.wrong, ...second.wrong]).toEqual([])
   expect(Math.min(first.reads, second.reads, bought, renamed)).toBeGreaterThan(0)
   await eventually(async () => {
-    const examined = await examine({ ...app.app, hosted: app.app.hosted })
+    const examined = await examine(app.app)
     expect(examined.flatMap(({ broken, waiting }) => [...broken.lines, ...waiting.lines])).toEqual([])
   }, 120_000)
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openPostgres } from '#platform/postgres'
-import { createApp } from '../app.ts'
+import { createApp, withAllModules } from '../app.ts'
 import { type Environment, parseConfig, parseMigrateConfig } from '../config.ts'
 import { examine } from '../../scripts/invariants/examine.ts'
 import { readLedger } from '../../scripts/invariants/ledger.ts'
@@ -104,8 +104,8 @@ const more = (shop: Shop, count: number) => {
 }
 
 /** What `work` finds out by everything that a script has, with connections of its own. */
-const withApp = async <T>(work: (app: ReturnType<typeof createApp>) => Promise<T>): Promise<T> => {
-  const app = createApp(parseConfig({ ...environment, LOG_LEVEL: 'silent' }), silent)
+const withApp = async <T>(work: (app: ReturnType<typeof withAllModules>) => Promise<T>): Promise<T> => {
+  const app = withAllModules(createApp(parseConfig({ ...environment, LOG_LEVEL: 'silent' }), silent))
   try {
     await app.connected()
     return await work(app)
@@ -117,7 +117,7 @@ const withApp = async <T>(work: (app: ReturnType<typeof createApp>) => Promise<T
 /** Each invariant by its number with what breaks it, or waits for an operator. */
 const broken = () =>
   withApp(async (app) =>
-    (await examine({ ...app, hosted: app.hosted })).flatMap(({ number, broken, waiting }) =>
+    (await examine(app)).flatMap(({ number, broken, waiting }) =>
       [...broken.lines, ...waiting.lines].map((line) => `${number}: ${line}`),
     ),
   )

@@ -101,3 +101,56 @@ test('a reader who comes after the topics have expired learns every aggregate, a
     await late.stop()
   }
 })
+
+/** A refund as the module payments would have asked for it. */
+const refundAtProvider = async (payment: string) => {
+  const [charge, { amount }] = [...(await readLedger(system.sources))].find(
+    ([, { reference }]) => reference === payment,
+  ) ?? ['', { amount: 0 }]
+  const answer = await system.sources.provider.call({
+    method: 'POST',
+    path: '/refunds',
+    body: { charge, amount, reference: payment },
+    idempotencyKey: `refund:${payment}`,
+  })
+  expect(answer).toMatchObject({ kind: 'answered', status: 201 })
+}
+
+test('what had to follow from an event that was lost follows from its restatement', async () => {
+  const app = await startTestApp(environment)
+  const shop = await openShop(app.url, app.environment)
+  try {
+    const [cancelled, refunded] = done.confirmed
+    const leaver = await shop.client.signUp('Leaver')
+    const left = await shop.buy(leaver, [{ sku: 'tea', quantity: 1 }])
+    await shop.eventuallyOrder(left.id, { status: 'confirmed' })
+    await eventually(async () => expect(await broken()).toEqual([]), 60_000)
+
+    // The tables as they are when the events of these three changes are on no topic any more.
+    await owner.run(
+      `update orders.orders set status = 'cancelled', reason = 'requested', version = version + 1 where id = $1`,
+      [cancelled?.id ?? ''],
+    )
+    await owner.run(`update orders.products set stock = stock + 2, version = version + 1 where sku = 'tea'`)
+    await refundAtProvider(refunded?.payment ?? '')
+    await owner.run(
+      `update payments.payments set status = 'refunded', refunded_at = now(), version = version + 1 where id = $1`,
+      [refunded?.payment ?? ''],
+    )
+    await owner.run(
+      `update users.users set status = 'closed', name = null, email = null, email_key = null, password_hash = null,
+        version = version + 1 where id = $1`,
+      [leaver.id],
+    )
+    expect(await broken()).not.toEqual([])
+
+    for (const module of ['users', 'orders', 'payments']) await republish(module)
+    await shop.eventuallyPayment(cancelled?.payment ?? '', { status: 'refunded' })
+    await shop.eventuallyOrder(refunded?.id ?? '', { status: 'cancelled', reason: 'refunded' })
+    await shop.eventuallyOrder(left.id, { status: 'cancelled', reason: 'user-closed' })
+    await eventually(async () => expect(await broken()).toEqual([]), 60_000)
+  } finally {
+    await shop.close()
+    await app.stop()
+  }
+})

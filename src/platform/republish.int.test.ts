@@ -111,6 +111,22 @@ test('what was interrupted goes on where it ended, and what was restated is not 
   expect([...said.values()].every(([only, ...more]) => only?.startsWith('8:') && more.length === 0)).toBe(true)
 })
 
+test('what was interrupted begins anew when the sequences are to go up by more', async () => {
+  await insert(25)
+  const failing: Restating<'orders'> = {
+    ...restatingOf('counters'),
+    events: (tx, ids) => {
+      if (ids.includes('counters-0011')) throw new Error('on purpose')
+      return restatingOf('counters').events(tx, ids)
+    },
+  }
+  expect(await messageThrownBy(republishOf([failing])(quickly))).toBe('on purpose')
+  await republishOf()({ ...quickly, raise: 100 })
+  const said = await emitted()
+  expect(said.get('counters-0001')).toEqual(['2:1', '102:1'])
+  expect(said.get('counters-0025')).toEqual(['101:25'])
+})
+
 test('two at once share the work', async () => {
   await insert(200)
   await Promise.all([republishOf()(quickly), republishOf()(quickly)])

@@ -57,12 +57,15 @@ const raiseNext = ({ table, id, sequence, where = 'true' }: Restating<string>['r
 /**
  * Says the present state of every aggregate again, through the outbox: each gets an event that carries on its sequence. Works in
  * steps, each a transaction that holds its rows, so that state and sequence agree while others write. What was interrupted goes
- * on where it ended, with the `raise` it began with; two at once share the work. Returns how many of each kind were restated.
+ * on where it ended, with the `raise` it began with, or begins anew when a greater one is asked for; two at once share the work.
+ * Returns how many of each kind were restated.
  */
 export const createRepublish = <Source extends string>(options: RepublishOptions<Source>) => {
   const { restating, run, outbox, newId, stepSize = 200 } = options
 
   const begin = async (raise: number): Promise<void> => {
+    // A copy of the database may hold one that was under way, and what raises further was asked for after a restore.
+    await run('delete from restatements where raise < $1', [raise])
     const [under] = await run('select thing from restatements limit 1')
     if (under) return
     for (const { thing } of restating) {

@@ -127,7 +127,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     )
   }
 
-  const join = () => postgres.transaction(({ run }) => joinedAt(run, name))
+  const join = () => postgres.transaction(({ run }) => joinedAt(run, name), 'consumer.join')
 
   /** Whether a key was there before this consumer; one that is no UUIDv7 tells no age, and counts as older. */
   const isOlder = (key: string): boolean => (timeOfId(key) ?? 0) < (joined ?? Infinity)
@@ -162,7 +162,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         if (because !== 'behind') after.push(() => held.report(turn, status, because))
       }
       return turns.filled
-    })
+    }, 'consumer.commit')
     for (const tell of after) tell()
     for (const key of new Set(filled)) await held.drainKey(key)
   }
@@ -182,7 +182,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         transaction.finishWith(keepKeys(name, [[message.key, { ...state, blocked: true }]]))
         await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
-      })
+      }, 'consumer.park')
       log.error(
         { consumer: name, position: message.position, type: message.message.type, error: messageOf(error), attempts },
         'a message was parked',

@@ -113,7 +113,9 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
   const drainKey = async (key: string): Promise<void> => {
     const abandoned = untilStopped(stopping)
     for (let attempts = 1; !stopping.aborted;) {
-      const outcome = await persist(abandoned, () => postgres.transaction((transaction) => drainHead(transaction, key)))
+      const outcome = await persist(abandoned, () =>
+        postgres.transaction((transaction) => drainHead(transaction, key), 'held.commit'),
+      )
       if (outcome === false) return
       committed()
       if (outcome === true) {
@@ -139,7 +141,7 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
         if (isWanted(message)) await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
         report(message, 'parked', 'poison')
-      })
+      }, 'held.park')
       if (emitted.length > 0) committed()
     })
 

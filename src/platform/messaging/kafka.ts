@@ -8,6 +8,7 @@ import {
   Partitioners,
   logLevel,
 } from 'kafkajs'
+import { durable } from '../durable.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { backoffMs, sleep } from '../retry.ts'
@@ -189,7 +190,7 @@ const createProducer = (kafka: Kafka): Producer => {
       current ??= connect()
       try {
         const producer = await current
-        await producer.sendBatch({ acks: -1, topicMessages: byTopic(records) })
+        await durable('relay.send', () => producer.sendBatch({ acks: -1, topicMessages: byTopic(records) }))
       } catch (error) {
         // A producer whose idempotent sequence is broken refuses every later batch: the next try starts with a new one.
         await discard()
@@ -238,7 +239,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     handled = new Map()
     const offsets = [...taken].map(([partition, offset]) => ({ topic, partition, offset }))
     try {
-      if (offsets.length > 0) await from.commitOffsets(offsets)
+      if (offsets.length > 0) await durable('consumer.offsets', () => from.commitOffsets(offsets))
     } catch (error) {
       if (under === assignment) handled = new Map([...taken, ...handled])
       throw error

@@ -13,6 +13,11 @@ export type Step =
   | 'relay.delete'
   | 'relay.release'
   | 'consumer.join'
+  /** Partitions are in the hands of this process. */
+  | 'consumer.take'
+  /** A message that may have killed a process is begun. */
+  | 'consumer.begin'
+  | 'consumer.leave'
   /** What messages changed, with their inbox rows and with what is held of them. */
   | 'consumer.commit'
   | 'consumer.park'

@@ -48,6 +48,10 @@ export type ConsumeOptions = {
    * once, never twice at once for one. It must call `heartbeat` at least each third of the session timeout.
    */
   handle: (batch: PartitionBatch) => Promise<void>
+  /** Is told which partitions this process has been given, before it is handed their records. */
+  given?: (partitions: number[]) => void
+  /** Is told that the partitions are being given out anew. */
+  lost?: () => void
 }
 
 export type Subscription = {
@@ -67,6 +71,8 @@ export type Broker = {
   createTopics(topics: TopicSettings[]): Promise<void>
   /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
   lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
+  /** The offset after the last message of each partition of a topic. */
+  ends(topic: string): Promise<Map<number, bigint>>
   /** The partition count of each existing topic. */
   partitions(topics: string[]): Promise<Map<string, number>>
 }
@@ -94,6 +100,11 @@ export const openBroker = (settings: BrokerSettings): Broker => {
             behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
           }))
           .filter(({ behind }) => behind > 0)
+      }),
+    ends: (topic) =>
+      withAdmin(kafka, async (admin) => {
+        const offsets = await admin.fetchTopicOffsets(topic)
+        return new Map(offsets.map(({ partition, high }) => [partition, BigInt(high)]))
       }),
     partitions: (topics) =>
       withAdmin(kafka, async (admin) => {
@@ -296,9 +307,15 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     next.on(next.events.FETCH, () => {
       lastFetch = Date.now()
     })
-    next.on(next.events.REBALANCING, reassigned)
+    next.on(next.events.REBALANCING, () => {
+      reassigned()
+      options.lost?.()
+    })
     // A member that the broker had given up joins again without that event.
-    next.on(next.events.GROUP_JOIN, reassigned)
+    next.on(next.events.GROUP_JOIN, ({ payload }) => {
+      reassigned()
+      options.given?.(payload.memberAssignment[topic] ?? [])
+    })
     next.on(next.events.CRASH, ({ payload }) => {
       // One that restarts by itself is everyday life with a broker; /readyz tells when it does not come back.
       if (payload.restart) return log.debug({ group, error: messageOf(payload.error) }, 'the consumer restarts')

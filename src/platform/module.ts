@@ -158,7 +158,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     definitions: [
       ...(definition.timers ?? []),
       ...sagas.map((saga) => saga.timer(now)),
-      ...consumers.map(({ gaps }) => gaps),
+      ...consumers.flatMap(({ gaps, drains }) => [gaps, drains]),
     ],
     outbox,
     ...parts,

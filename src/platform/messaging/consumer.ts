@@ -54,6 +54,8 @@ export type Consumer<Source extends string = string> = Subscription & {
   drain(record: RawRecord): Promise<void>
   /** Asks an operator when a message has waited too long for one that is missing. */
   gaps: TimerDefinition<Source>
+  /** Goes on with a drain whose process died. */
+  drains: TimerDefinition<Source>
 }
 
 /**
@@ -289,6 +291,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     pass: (transaction, record) => held.moveOn(transaction, read(record, '')),
     drain: (record) => held.drainKey(read(record, '').key),
     gaps: held.gaps,
+    drains: held.drains,
     start: async () => {
       // When the database is away, it joins with the first messages.
       joined ??= await join().catch(() => undefined)

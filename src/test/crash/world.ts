@@ -24,7 +24,7 @@ import { type Point, type Victim, runDoomed, startVictim } from './victim.ts'
 const modules = ['users', 'orders', 'payments']
 
 /** Nothing has been under way for so long: what a fetch or a commit of offsets waits for has come. */
-const restMs = 200
+const restMs = 350
 
 /** Servers of their own, with the way to the provider through a detour. */
 const openServers = async (name: string) => {

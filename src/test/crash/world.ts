@@ -10,7 +10,7 @@ import { redis } from '../../../scripts/services/redis.ts'
 import { examine } from '../../../scripts/invariants/examine.ts'
 import { migrate } from '../../../scripts/migrate.ts'
 import { startProvider } from '../../../scripts/sandbox-provider/server.ts'
-import { createApp } from '../../app.ts'
+import { createApp, withAllModules } from '../../app.ts'
 import { type Environment, parseConfig, parseMigrateConfig } from '../../config.ts'
 import { testDatabase } from '../database.ts'
 import { openDetour } from '../detour.ts'
@@ -68,7 +68,7 @@ export const openWorld = async (name: string) => {
   const within = { ...environment, PAYMENT_PROVIDER_URL: detour.url }
   const owner = openPostgres({ url: environment['DATABASE_URL'] ?? '', name: 'test', poolSize: 2 })
   const raw = openTestRedis(environment)
-  const app = createApp(parseConfig({ ...environment, DATABASE_POOL_SIZE: '2' }), silent)
+  const app = withAllModules(createApp(parseConfig({ ...environment, DATABASE_POOL_SIZE: '2' }), silent))
   await app.connected()
   const consumers = Object.values(app.hosted).flatMap((module) => module.consumers).length
 
@@ -140,10 +140,7 @@ export const openWorld = async (name: string) => {
     },
     /** Every breach of an invariant, and everything that waits for an operator. */
     breaches: async (): Promise<string[]> =>
-      (await examine({ ...app, hosted: app.hosted })).flatMap(({ broken, waiting }) => [
-        ...broken.lines,
-        ...waiting.lines,
-      ]),
+      (await examine(app)).flatMap(({ broken, waiting }) => [...broken.lines, ...waiting.lines]),
     close: async () => {
       victim.child.kill('SIGKILL')
       await victim.child.exited

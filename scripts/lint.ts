@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { type Finding, checkBoundaries } from './lint/boundaries.ts'
 import { checkMigrations } from './lint/migrations.ts'
 import { readTree } from './lint/sources.ts'
+import { checkSteps } from './lint/steps.ts'
 
 const root = resolve(import.meta.dir, '..')
 
@@ -18,7 +19,7 @@ const oxlint = Bun.spawn([process.execPath, 'node_modules/.bin/oxlint', '--type-
 const { sources, migrations, schemas, links, project } = readTree(root)
 const { findings, files, edges } = checkBoundaries(sources, project)
 if (edges === 0) throw new Error('the boundary check saw no import at all')
-const all = [...findings, ...links, ...checkMigrations(migrations, schemas)]
+const all = [...findings, ...links, ...checkMigrations(migrations, schemas), ...checkSteps(sources)]
 
 const exitCode = await oxlint.exited
 for (const finding of all) print(finding)

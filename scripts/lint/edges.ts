@@ -17,7 +17,7 @@ const textOf = (node: Argument | undefined): string | undefined => {
 }
 
 /** `a.b.c` as text; the empty string for what is not a plain chain of names. */
-const nameOf = (node: Expression | { type: 'Super' }): string => {
+export const nameOf = (node: Expression | { type: 'Super' }): string => {
   if (node.type === 'Identifier') return node.name
   if (node.type === 'MetaProperty') return 'import.meta'
   if (node.type === 'ChainExpression') return nameOf(node.expression)

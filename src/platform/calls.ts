@@ -79,11 +79,11 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
       }
       await byKind.get(finished[0]?.timer.kind ?? '')?.record(context, finished)
       await finishTimers(
-        transaction.run,
+        transaction,
         finished.map(({ timer }) => timer),
       )
       outbox.append(transaction, emitted)
-    })
+    }, 'call.commit')
     if (emitted.length > 0) committed()
   }
 

@@ -1,5 +1,6 @@
 import { type CallDefinition, createCalls } from './calls.ts'
 import { type IdempotencyKey, type StoredAnswer, findAnswer, keepAnswer } from './idempotency.ts'
+import { durable } from './durable.ts'
 import type { Log } from './log.ts'
 import type { Hints } from './hints.ts'
 import { OverloadedError } from './errors.ts'
@@ -136,12 +137,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     ...(relayLeaseMs === undefined ? {} : { leaseMs: relayLeaseMs }),
   })
   // What a transaction here has set to fall due is not left to the next poll.
-  const transaction: Postgres['transaction'] = async (work) => {
+  const transaction: Postgres['transaction'] = async (work, step) => {
     let tx: object | undefined
     const result = await postgres.transaction((transaction) => {
       tx = transaction.tx
       return work(transaction)
-    })
+    }, step)
     const dueAt = tx && earliestSet(tx)
     if (dueAt !== undefined) for (const worker of [timers, calls]) worker.wakeAt(dueAt)
     return result
@@ -162,7 +163,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     definitions: [
       ...(definition.timers ?? []),
       ...sagas.map((saga) => saga.timer(now)),
-      ...consumers.map(({ gaps }) => gaps),
+      ...consumers.flatMap(({ gaps, drains }) => [gaps, drains]),
     ],
     outbox,
     ...parts,
@@ -210,7 +211,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     findAnswer: (key) => findAnswer(postgres.run, key),
     keepRefusal: async (key, answer) => {
       const { text, parameters } = keepAnswer(key, answer)
-      await postgres.run(`${text} on conflict do nothing`, parameters)
+      await durable('answer.keep', () => postgres.run(`${text} on conflict do nothing`, parameters))
     },
     check: async () => {
       await checkSchemaVersion(name, postgres)

@@ -9,6 +9,7 @@ import {
   timeout,
   wrap,
 } from 'cockatiel'
+import { durable } from './durable.ts'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 
@@ -96,7 +97,7 @@ export const createOutgoing = (options: OutgoingOptions): Outgoing => {
   const repeatedly = wrap(deadline, circuit, again, oneTry)
 
   const send = async (url: string, request: RequestInit): Promise<Outcome> => {
-    const response = await fetch(url, request)
+    const response = await durable('call.send', () => fetch(url, request))
     const text = await response.text()
     const { status } = response
     if (status >= 500 || status === 429) throw new Error(`${name} answered ${status}`)

@@ -1,5 +1,6 @@
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
 import postgres, { type ReservedSql, type Sql } from 'postgres'
+import { type Step, durable } from './durable.ts'
 import { UnavailableError, isTransient } from './errors.ts'
 import type { Log } from './log.ts'
 
@@ -34,9 +35,10 @@ export type Postgres = {
   /**
    * Runs `work` in one transaction (read committed) and commits. `begin` travels with the first statement and
    * `finishWith` with `commit`, so n statements and a finish cost n + 1 round trips. A transaction without any statement costs none.
+   * The commit is the durable step `step`, by default a command's.
    * @throws what `work` throws, after a rollback; `UnavailableError` when the outcome of the commit is unknown.
    */
-  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
+  transaction<T>(work: (transaction: Transaction) => Promise<T>, step?: Step): Promise<T>
   /** Runs one prepared statement on its own, outside any transaction. */
   run: Run
   /** Drizzle outside a transaction, for reads. */
@@ -94,7 +96,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
   const pool = connect(options, options.poolSize)
   const singles = connect(options, 2)
 
-  const transaction: Postgres['transaction'] = async (work) => {
+  const transaction: Postgres['transaction'] = async (work, step = 'transaction.commit') => {
     let reserved: ReservedSql | undefined
     let opening: Promise<ReservedSql> | undefined
     const finishing: Finish[] = []
@@ -133,7 +135,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
       })
       const connection = finishing.length > 0 || opening ? await open() : undefined
       ended = true
-      if (connection) await commit(connection, finishing)
+      if (connection) await durable(step, () => commit(connection, finishing))
       return result
     } catch (error) {
       ended = true

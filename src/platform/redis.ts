@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis'
+import { type Step, durable } from './durable.ts'
 import { UnavailableError, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import { sleep } from './retry.ts'
@@ -135,23 +136,23 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
       if (entries.length === 0) return 0
       const keys = entries.map(({ key }) => key)
       const values = entries.flatMap(({ version, value }) => [version, value])
-      return answered(redis.setUnlessNewer(keys.length, ...keys, ...values))
+      return write('redis.snapshots', () => redis.setUnlessNewer(keys.length, ...keys, ...values))
     },
     setAll: async (entries) => {
       if (entries.length === 0) return
       const pipeline = redis.pipeline()
       for (const { key, value, ttlMs } of entries) pipeline.set(key, value, 'PX', ttlMs)
-      await answered(pipeline.exec())
+      await write('redis.flags', () => pipeline.exec())
     },
     set: async (key, value, { ttlMs, onlyIfAbsent } = {}) => {
       const options = [...(ttlMs === undefined ? [] : ['PX', ttlMs]), ...(onlyIfAbsent ? ['NX'] : [])]
-      return (await answered(redis.call('SET', key, value, ...options))) === 'OK'
+      return (await write('redis.set', () => redis.call('SET', key, value, ...options))) === 'OK'
     },
-    extend: async (key, value, ttlMs) => (await answered(redis.extendHeld(key, value, ttlMs))) === 1,
+    extend: async (key, value, ttlMs) => (await write('redis.extend', () => redis.extendHeld(key, value, ttlMs))) === 1,
     setIfGuarded: async (key, value, guard, guardValue) =>
-      (await answered(redis.setIfGuarded(key, guard, value, guardValue))) === 1,
+      (await write('redis.mark', () => redis.setIfGuarded(key, guard, value, guardValue))) === 1,
     increment: async (key, ttlMs) => {
-      await answered(redis.incrementExpiring(key, ttlMs))
+      await write('redis.count', () => redis.incrementExpiring(key, ttlMs))
     },
     leftMs: (key) => answered(redis.pttl(key)),
     addToLists: async (entries) => {
@@ -159,16 +160,16 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
       const lists = Map.groupBy(entries, ({ key }) => key)
       const pipeline = redis.pipeline()
       for (const [key, members] of lists) pipeline.zadd(key, ...members.flatMap(({ id }) => [0, id]))
-      for (const [error] of (await answered(pipeline.exec())) ?? [])
+      for (const [error] of (await write('redis.lists', () => pipeline.exec())) ?? [])
         if (error) throw new UnavailableError(`Redis refused: ${error.message}`)
     },
     newestOfList: (key, before, limit) =>
       answered(redis.zrange(key, before === undefined ? '+' : `(${before}`, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit)),
     inLists: async (entries) => {
       if (entries.length === 0) return []
-      const pipeline = redis.pipeline()
-      for (const { key, id } of entries) pipeline.zscore(key, id)
-      const answers = (await answered(pipeline.exec())) ?? []
+      const reads = redis.pipeline()
+      for (const { key, id } of entries) reads.zscore(key, id)
+      const answers = (await answered(reads.exec())) ?? []
       return entries.map((_, index) => typeof answers[index]?.[1] === 'string')
     },
     keys: async function* (pattern, kind) {
@@ -181,7 +182,7 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
       } while (cursor !== '0')
     },
     delete: async (keys) => {
-      if (keys.length > 0) await answered(redis.del(keys))
+      if (keys.length > 0) await write('redis.delete', () => redis.del(keys))
     },
     connected: async (timeoutMs) => {
       const deadline = performance.now() + timeoutMs
@@ -233,10 +234,12 @@ const answered = async <T>(call: Promise<T>): Promise<T> => {
   }
 }
 
+const write = <T>(step: Step, command: () => Promise<T>): Promise<T> => answered(durable(step, command))
+
 type Get = RedisClient['get']
 
 /** Collects what is asked for in one tick into one command; a key that several callers want is asked for once. */
-const createGet = (fetch: Get): Get => {
+const createGet = (getAll: Get): Get => {
   let wanted = new Map<string, number>()
   let fetching: Promise<(string | null)[]> | undefined
   const flush = async () => {
@@ -244,7 +247,7 @@ const createGet = (fetch: Get): Get => {
     const keys = [...wanted.keys()]
     wanted = new Map()
     fetching = undefined
-    return fetch(keys)
+    return getAll(keys)
   }
   return async (keys) => {
     if (keys.length === 0) return []

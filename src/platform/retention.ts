@@ -147,7 +147,7 @@ export const prune = async (pruning: Pruning, options: PruneOptions): Promise<nu
         const done = await runStep(transaction.run, step)
         if (pruning.snapshots && done.gone > 0) await forget?.(transaction, done.places)
         return done
-      })
+      }, 'retention.commit')
       total += gone
       if (gone < limit) break
       after = last

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { z } from 'zod'
+import { durable } from './durable.ts'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Emit, Trace } from './messaging/message.ts'
@@ -119,7 +120,9 @@ export const claimDue = async (
   run: Run,
   { kinds, claimMs, limit }: { kinds: string[]; claimMs: number; limit: number },
 ): Promise<{ timers: Timer[]; nextInMs: number }> => {
-  const rows = await run(claim, [`{${kinds.join(',')}}`, `${claimMs} milliseconds`, limit])
+  const rows = await durable('timer.claim', () =>
+    run(claim, [`{${kinds.join(',')}}`, `${claimMs} milliseconds`, limit]),
+  )
   const next = rows.find((row) => row['kind'] === null)?.['next_ms']
   return {
     timers: rows.filter((row) => row['kind'] !== null).map(toTimer),
@@ -133,12 +136,12 @@ const finish = `delete from timers using json_to_recordset($1) as done(kind text
   returning timers.key`
 
 /**
- * Ends claimed timers in the transaction of `run`, whose last work that must be, so that the aggregates are locked before them.
+ * Ends claimed timers in the transaction, whose last work that must be, so that the aggregates are locked before them.
  * @throws GoneError when one was cancelled or set anew, or another process has taken it over: the transaction must have no effect
  */
-export const finishTimers = async (run: Run, timers: Timer[]): Promise<void> => {
+export const finishTimers = async (transaction: Pick<Transaction, 'run'>, timers: Timer[]): Promise<void> => {
   const claims = timers.map(({ kind, key, attempts, claimedUntil }) => ({ kind, key, attempts, due_at: claimedUntil }))
-  const ended = await run(finish, [JSON.stringify(claims)])
+  const ended = await transaction.run(finish, [JSON.stringify(claims)])
   if (ended.length < timers.length) throw new GoneError()
 }
 
@@ -148,7 +151,9 @@ const again = `update timers set due_at = clock_timestamp() + $5::interval
 /** Makes a claimed timer due again after a while; it keeps the number of its attempts. */
 export const postpone = async (run: Run, timer: Timer, ms: number): Promise<void> => {
   const { kind, key, attempts, claimedUntil } = timer
-  await run(again, [kind, key, attempts, claimedUntil, `${Math.round(ms)} milliseconds`])
+  await durable('timer.postpone', () =>
+    run(again, [kind, key, attempts, claimedUntil, `${Math.round(ms)} milliseconds`]),
+  )
 }
 
 /** Thrown inside a transaction, to take back the effects of a timer that is no longer there. */
@@ -183,9 +188,9 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
     await postgres.transaction(async (transaction) => {
       const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace })
       await byKind.get(timer.kind)?.fire({ tx: transaction.tx, emit, transaction }, timer)
-      await finishTimers(transaction.run, [timer])
+      await finishTimers(transaction, [timer])
       outbox.append(transaction, emitted)
-    })
+    }, 'timer.commit')
     if (emitted.length > 0) committed()
   }
 

@@ -81,6 +81,7 @@ export const noBroker: Broker = {
   createTopics: () => Promise.resolve(),
   partitions: () => Promise.resolve(new Map()),
   lag: () => Promise.resolve([]),
+  ends: () => Promise.resolve(new Map()),
 }
 
 /** The run's broker, with sessions that end soon. */

@@ -2,9 +2,14 @@ import { join } from 'node:path'
 import type { Environment } from '../config.ts'
 import { eventually } from './eventually.ts'
 
+/** Code that runs in the process before its own, and who is told what it says. */
+export type Within = { preload: string; ipc: (message: unknown) => void }
+
 /** Runs `bun src/main.ts` with exactly this environment; what it prints is kept by lines. */
-export const runProcess = (environment: Environment) => {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, '../main.ts')], {
+export const runProcess = (environment: Environment, within?: Within) => {
+  const preload = within ? ['--preload', within.preload] : []
+  const child = Bun.spawn([process.execPath, ...preload, join(import.meta.dir, '../main.ts')], {
+    ...(within ? { ipc: within.ipc } : {}),
     env: { PORT: '0', HOST: '127.0.0.1', ...environment },
     stdout: 'pipe',
     stderr: 'pipe',
@@ -27,8 +32,8 @@ export const runProcess = (environment: Environment) => {
 }
 
 /** Runs the process until it serves. */
-export const startProcess = async (environment: Environment) => {
-  const started = runProcess({ ...environment, LOG_LEVEL: 'info' })
+export const startProcess = async (environment: Environment, within?: Within) => {
+  const started = runProcess({ ...environment, LOG_LEVEL: 'info' }, within)
   const url = await eventually(() => {
     const serving = started.logged().find(({ msg }) => msg === 'serving')
     if (!serving?.url)

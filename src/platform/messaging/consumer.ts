@@ -21,6 +21,7 @@ import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
 import { type HeldBecause, start, takeTurns } from './key-order.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 import { type Abandoned, createPersist, watchHeartbeat } from './patience.ts'
+import { createTakeover } from './takeover.ts'
 
 export { type ConsumerDefinition, type Handler, type HandlerContext, onBatch, onEach } from './handler.ts'
 
@@ -53,6 +54,8 @@ export type Consumer<Source extends string = string> = Subscription & {
   drain(record: RawRecord): Promise<void>
   /** Asks an operator when a message has waited too long for one that is missing. */
   gaps: TimerDefinition<Source>
+  /** Goes on with a drain whose process died. */
+  drains: TimerDefinition<Source>
 }
 
 /**
@@ -81,6 +84,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     retry,
     gapMs,
   })
+  const takeover = createTakeover({ name, postgres, batchSize, ends: () => broker.ends(definition.topic.name) })
   let joined: number | undefined
 
   /** Those that the consumer has not met before, in their order. To be sent in front of `lockKeys`. */
@@ -127,20 +131,21 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     )
   }
 
-  const join = () => postgres.transaction(({ run }) => joinedAt(run, name))
+  const join = () => postgres.transaction(({ run }) => joinedAt(run, name), 'consumer.join')
 
   /** Whether a key was there before this consumer; one that is no UUIDv7 tells no age, and counts as older. */
   const isOlder = (key: string): boolean => (timeOfId(key) ?? 0) < (joined ?? Infinity)
 
-  const apply = async (arrived: Read<Source>[]): Promise<void> => {
+  /** Handles messages in one transaction; says whether any of them had not been handled yet. */
+  const apply = async (arrived: Read<Source>[]): Promise<boolean> => {
     joined ??= await join()
     const after: (() => void)[] = []
-    const filled = await postgres.transaction(async (transaction) => {
+    const applied = await postgres.transaction(async (transaction) => {
       const [fresh, keys] = await Promise.all([
         meet(transaction, arrived),
         lockKeys(transaction.run, name, [...new Set(arrived.map(({ key }) => key))]),
       ])
-      if (fresh.length === 0) return []
+      if (fresh.length === 0) return undefined
       const before = new Map(keys)
       const turns = takeTurns(keys, fresh, isOlder)
       const emitted = await runHandlers(transaction, turns.apply.filter(isWanted))
@@ -162,9 +167,10 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         if (because !== 'behind') after.push(() => held.report(turn, status, because))
       }
       return turns.filled
-    })
+    }, 'consumer.commit')
     for (const tell of after) tell()
-    for (const key of new Set(filled)) await held.drainKey(key)
+    for (const key of new Set(applied)) await held.drainKey(key)
+    return applied !== undefined
   }
 
   /** Parks a message whose handler failed; its key waits for an operator. */
@@ -182,7 +188,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         transaction.finishWith(keepKeys(name, [[message.key, { ...state, blocked: true }]]))
         await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
-      })
+      }, 'consumer.park')
       log.error(
         { consumer: name, position: message.position, type: message.message.type, error: messageOf(error), attempts },
         'a message was parked',
@@ -194,7 +200,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const attemptAll = async (
     position: string,
     abandoned: Abandoned,
-    work: () => Promise<void>,
+    work: () => Promise<unknown>,
   ): Promise<{ error: unknown; attempts: number } | undefined> => {
     for (let attempts = 1; ; attempts += 1) {
       try {
@@ -212,8 +218,15 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
+  const crashed = ({ kind, position }: Read<Source>): { error: unknown; attempts: number } | undefined => {
+    const error = kind === 'wanted' ? takeover.verdict(position) : undefined
+    return error && { error, attempts: 2 }
+  }
+
   const applyOne = async (message: Read<Source>, abandoned: Abandoned): Promise<void> => {
-    const failed = await attemptAll(message.position, abandoned, () => apply([message]))
+    const failed =
+      crashed(message) ??
+      (await attemptAll(message.position, abandoned, () => takeover.alone(message.position, () => apply([message]))))
     if (!failed) return
     if (message.kind !== 'wanted') throw failed.error
     await parkFailed(message, failed.error, failed.attempts, abandoned)
@@ -229,22 +242,41 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
+  /** Handles alone what may have killed another process, and returns the rest. */
+  const applySuspects = async (arrived: Read<Source>[], abandoned: Abandoned): Promise<Read<Source>[]> => {
+    const others: Read<Source>[] = []
+    for (const message of arrived) {
+      abandoned.check()
+      if (takeover.isSuspect(message.position)) await applyOne(message, abandoned)
+      else others.push(message)
+    }
+    return others
+  }
+
   const handle = createGroupCommit(async (batches: PartitionBatch[]) => {
     const abandoned = watchHeartbeat(batches, stopping.signal)
     try {
       const arrived = batches.flatMap(({ partition, records }) =>
         records.map((record) => read(record, `${record.topic}/${partition}/${record.offset}`)),
       )
-      for (let at = 0; at < arrived.length; at += batchSize) {
+      await persist(abandoned, () => takeover.begin())
+      const together = takeover.isWary() ? await applySuspects(arrived, abandoned) : arrived
+      for (let at = 0; at < together.length; at += batchSize) {
         abandoned.check()
-        await applyChunk(arrived.slice(at, at + batchSize), abandoned)
+        await applyChunk(together.slice(at, at + batchSize), abandoned)
       }
     } finally {
       abandoned.end()
     }
   })
 
-  const subscription = broker.subscribe({ group: name, topic: definition.topic.name, handle })
+  const subscription = broker.subscribe({
+    group: name,
+    topic: definition.topic.name,
+    handle,
+    given: takeover.given,
+    lost: takeover.lost,
+  })
   return {
     name,
     handle,
@@ -259,6 +291,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     pass: (transaction, record) => held.moveOn(transaction, read(record, '')),
     drain: (record) => held.drainKey(read(record, '').key),
     gaps: held.gaps,
+    drains: held.drains,
     start: async () => {
       // When the database is away, it joins with the first messages.
       joined ??= await join().catch(() => undefined)
@@ -267,6 +300,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     stop: async () => {
       stopping.abort()
       await subscription.stop()
+      await takeover.end().catch(() => undefined)
     },
     lastFetchAt: () => subscription.lastFetchAt(),
   }

@@ -121,7 +121,7 @@ export const createDeadLetters = (options: DeadLettersOptions): DeadLetters => {
       const letter = toDeadLetter(marked)
       if (keep) transaction.finishWith(keep(letter))
       return letter
-    })
+    }, 'held.resolve')
     committed()
     await consumer?.drain(record)
     return resolved

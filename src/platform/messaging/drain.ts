@@ -30,21 +30,27 @@ export type DrainOptions<Source extends string> = {
 export type Drain<Source extends string> = {
   /** Handles what is held of a key, each message in its turn and its transaction, as far as it goes. */
   drainKey(key: string): Promise<void>
-  /** Locks the key of a held message and moves it past the message. */
+  /** Locks the key of a held message and moves it past the message; what is held behind it is drained a little later. */
   moveOn(transaction: Transaction, message: Read<Source>): Promise<void>
   /** The timer by which a message waits for one that is missing. */
   gapTimer(message: Pick<Read<Source>, 'key' | 'record'>): NewTimer
   /** Asks an operator when a message has waited too long. */
   gaps: TimerDefinition<Source>
+  /** Does what `drainKey` does, for whoever died before it was through. */
+  drains: TimerDefinition<Source>
   report(message: Read<Source>, status: string, because: HeldBecause): void
 }
 
-const gapData = z.object({ key: z.string() })
+const keyData = z.object({ key: z.string() })
+
+/** Whoever lets a key go on drains it at once; after this long somebody else looks. */
+const drainAfterMs = 2_000
 
 /** What becomes of the messages that a consumer holds. */
 export const createDrain = <Source extends string>(options: DrainOptions<Source>): Drain<Source> => {
   const { name, read, postgres, outbox, committed, log, persist, stopping, tries, retry, gapMs } = options
   const gapKind = `gap:${name}`
+  const drainKind = `drain:${name}`
 
   const report = ({ key, position, record }: Read<Source>, status: string, because: HeldBecause): void => {
     const fields = { consumer: name, key, position, type: record.headers['ce_type'], because }
@@ -64,6 +70,12 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
     const judged = judgeHead(state, message)
     return judged === 'wait' && (await holdsRestatement(run, name, message.key)) ? 'apply' : judged
   }
+
+  const drainTimer = (message: Pick<Read<Source>, 'key' | 'record'>, inMs: number) => ({
+    ...gapTimer(message),
+    kind: drainKind,
+    dueAt: new Date(Date.now() + inMs),
+  })
 
   /** Handles the first held message of a key if its turn has come; says whether the next may follow. */
   const drainHead = async (
@@ -118,7 +130,9 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
   const drainKey = async (key: string): Promise<void> => {
     const abandoned = untilStopped(stopping)
     for (let attempts = 1; !stopping.aborted;) {
-      const outcome = await persist(abandoned, () => postgres.transaction((transaction) => drainHead(transaction, key)))
+      const outcome = await persist(abandoned, () =>
+        postgres.transaction((transaction) => drainHead(transaction, key), 'held.commit'),
+      )
       if (outcome === false) return
       committed()
       if (outcome === true) {
@@ -144,38 +158,42 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
         if (isWanted(message)) await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
         report(message, 'parked', 'poison')
-      })
+      }, 'held.park')
       if (emitted.length > 0) committed()
     })
 
-  const gaps = onTimer<Source, z.infer<typeof gapData>>(
+  const gaps = onTimer<Source, z.infer<typeof keyData>>(
     gapKind,
-    gapData,
+    keyData,
     async ({ transaction }, { data: { key } }) => {
       const { run } = transaction
       const state = (await lockKeys(run, name, [key])).get(key)
       const head = state?.blocked ? await headOf(run, name, key) : undefined
-      if (!state || head?.status !== 'waiting') return
+      if (!state || !head || head.status === 'parked') return
       const message = read(head.record, head.position)
-      if ((await judge(run, state, message)) === 'wait') {
+      if (head.status === 'waiting' && (await judge(run, state, message)) === 'wait') {
         const error = explain('gap', message, state)
         await markHeld(run, head.id, { status: 'parked', because: 'gap', error, attempts: 0 })
         report(message, 'parked', 'gap')
       } else {
         // Whoever was to let it follow has died.
-        setTimeout(() => void drainKey(key).catch(() => undefined))
+        await setTimers(transaction.tx, [drainTimer(message, 0)])
       }
     },
   )
+
+  // Not in the timer's own transaction, which would lock the key: the timer is there until all is drained.
+  const drains = onTimer<Source, z.infer<typeof keyData>>(drainKind, keyData, (_, { data: { key } }) => drainKey(key))
 
   /** Moves the key of a held message past it. */
   const moveOn = async (transaction: Transaction, message: Read<Source>): Promise<void> => {
     const state = (await lockKeys(transaction.run, name, [message.key])).get(message.key) ?? start
     const sequence = Math.max(state.sequence, message.sequence ?? 0)
     transaction.finishWith(keepKeys(name, [[message.key, { ...state, sequence }]]))
+    await setTimers(transaction.tx, [drainTimer(message, drainAfterMs)])
   }
 
-  return { drainKey, moveOn, gapTimer, gaps, report }
+  return { drainKey, moveOn, gapTimer, gaps, drains, report }
 }
 
 /** Why a message is held, in a sentence. */

@@ -8,6 +8,7 @@ import {
   Partitioners,
   logLevel,
 } from 'kafkajs'
+import { durable } from '../durable.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { backoffMs, sleep } from '../retry.ts'
@@ -47,6 +48,10 @@ export type ConsumeOptions = {
    * once, never twice at once for one. It must call `heartbeat` at least each third of the session timeout.
    */
   handle: (batch: PartitionBatch) => Promise<void>
+  /** Is told which partitions this process has been given, before it is handed their records. */
+  given?: (partitions: number[]) => void
+  /** Is told that the partitions are being given out anew. */
+  lost?: () => void
 }
 
 export type Subscription = {
@@ -66,6 +71,8 @@ export type Broker = {
   createTopics(topics: TopicSettings[]): Promise<void>
   /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
   lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
+  /** The offset after the last message of each partition of a topic. */
+  ends(topic: string): Promise<Map<number, bigint>>
   /** The partition count of each existing topic. */
   partitions(topics: string[]): Promise<Map<string, number>>
 }
@@ -93,6 +100,11 @@ export const openBroker = (settings: BrokerSettings): Broker => {
             behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
           }))
           .filter(({ behind }) => behind > 0)
+      }),
+    ends: (topic) =>
+      withAdmin(kafka, async (admin) => {
+        const offsets = await admin.fetchTopicOffsets(topic)
+        return new Map(offsets.map(({ partition, high }) => [partition, BigInt(high)]))
       }),
     partitions: (topics) =>
       withAdmin(kafka, async (admin) => {
@@ -189,7 +201,7 @@ const createProducer = (kafka: Kafka): Producer => {
       current ??= connect()
       try {
         const producer = await current
-        await producer.sendBatch({ acks: -1, topicMessages: byTopic(records) })
+        await durable('relay.send', () => producer.sendBatch({ acks: -1, topicMessages: byTopic(records) }))
       } catch (error) {
         // A producer whose idempotent sequence is broken refuses every later batch: the next try starts with a new one.
         await discard()
@@ -238,7 +250,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     handled = new Map()
     const offsets = [...taken].map(([partition, offset]) => ({ topic, partition, offset }))
     try {
-      if (offsets.length > 0) await from.commitOffsets(offsets)
+      if (offsets.length > 0) await durable('consumer.offsets', () => from.commitOffsets(offsets))
     } catch (error) {
       if (under === assignment) handled = new Map([...taken, ...handled])
       throw error
@@ -295,9 +307,15 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     next.on(next.events.FETCH, () => {
       lastFetch = Date.now()
     })
-    next.on(next.events.REBALANCING, reassigned)
+    next.on(next.events.REBALANCING, () => {
+      reassigned()
+      options.lost?.()
+    })
     // A member that the broker had given up joins again without that event.
-    next.on(next.events.GROUP_JOIN, reassigned)
+    next.on(next.events.GROUP_JOIN, ({ payload }) => {
+      reassigned()
+      options.given?.(payload.memberAssignment[topic] ?? [])
+    })
     next.on(next.events.CRASH, ({ payload }) => {
       // One that restarts by itself is everyday life with a broker; /readyz tells when it does not come back.
       if (payload.restart) return log.debug({ group, error: messageOf(payload.error) }, 'the consumer restarts')

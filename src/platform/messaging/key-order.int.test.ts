@@ -74,7 +74,7 @@ const open = (options: Partial<ConsumerOptions<'orders'>> = {}) => {
     ...options,
   })
   const deadLetters = createDeadLetters({ postgres: schema.postgres, consumers: [consumer] })
-  const timers = createTimers({ definitions: [consumer.gaps], pollMs: 20, ...parts })
+  const timers = createTimers({ definitions: [consumer.gaps, consumer.drains], pollMs: 20, ...parts })
   return { consumer, deadLetters, timers }
 }
 
@@ -179,6 +179,19 @@ test('what may follow is found by the timer when the process that was to let it 
   await schema.owner.run(`update orders.inbox_keys set sequence = 1`)
   process.timers.start()
   await eventually(async () => expect(await effects()).toEqual(['a 2']))
+  await process.timers.stop()
+})
+
+test('what is queued follows a message that was skipped by a process which died right after', async () => {
+  const process = open()
+  refused.add('a 1')
+  await deliver(process.consumer, 'a 1', 'a 2', 'a 3')
+  const dying = { ...process.consumer, drain: () => Promise.reject(new Error('It has died.')) }
+  const deadLetters = createDeadLetters({ postgres: schema.postgres, consumers: [dying] })
+  await thrownBy(deadLetters.skip(await idOf(process, 'a 1'), { by: 'test' }))
+  expect(await held(process)).toEqual(['a 2 queued behind', 'a 3 queued behind'])
+  process.timers.start()
+  await eventually(async () => expect(await effects()).toEqual(['a 2', 'a 3']))
   await process.timers.stop()
 })
 

@@ -1,3 +1,4 @@
+import { durable } from '../durable.ts'
 import type { Run } from '../postgres.ts'
 
 /** The shards that this process relays, each with the epoch of its lease. */
@@ -48,7 +49,7 @@ const claim = `with seen as (
  */
 export const claimLeases = async (run: Run, owner: string, leaseMs: number): Promise<Leases> => {
   const askedAtMs = performance.now()
-  const rows = await run(claim, [owner, `${leaseMs} milliseconds`])
+  const rows = await durable('relay.claim', () => run(claim, [owner, `${leaseMs} milliseconds`]))
   const oldest = rows[0]?.['oldest']
   const mine = rows.filter((row) => row['wanted'] === true)
   return {
@@ -58,11 +59,10 @@ export const claimLeases = async (run: Run, owner: string, leaseMs: number): Pro
   }
 }
 
+const release = `with gone as (delete from relay_members where owner = $1)
+  update relay_leases set owner = null, epoch = epoch + 1, expires_at = '-infinity' where owner = $1`
+
 /** Gives all leases up, so that another process need not wait for them to expire. */
 export const releaseLeases = async (run: Run, owner: string): Promise<void> => {
-  await run(
-    `with gone as (delete from relay_members where owner = $1)
-     update relay_leases set owner = null, epoch = epoch + 1, expires_at = '-infinity' where owner = $1`,
-    [owner],
-  )
+  await durable('relay.release', () => run(release, [owner]))
 }

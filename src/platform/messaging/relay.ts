@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { durable } from '../durable.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Run, SqlRow } from '../postgres.ts'
@@ -124,7 +125,7 @@ export const createRelay = (options: RelayOptions): Relay => {
 
   const mark = async (batch: Batch, held: Leases): Promise<void> => {
     const epochs = [...held.epochs].map(([shard, epoch]) => ({ shard, epoch }))
-    await run(deleteRows, [`{${batch.ids.join(',')}}`, owner, JSON.stringify(epochs)])
+    await durable('relay.delete', () => run(deleteRows, [`{${batch.ids.join(',')}}`, owner, JSON.stringify(epochs)]))
   }
 
   /** Reads and sends until nothing is left, the leases are due for renewal, or the process stops. */

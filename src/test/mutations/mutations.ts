@@ -36,6 +36,17 @@ export const mutations: Mutation[] = [
     bystander: 'a message that is parked holds up its own key and no other',
   },
   {
+    mechanism: 'the verdict over a message that was begun alone when its process died',
+    file: 'src/platform/messaging/takeover.ts',
+    code: 'if (!isSuspect(position) || wary.get(partition)?.killer !== offset) return undefined',
+    without: 'if (wary.get(partition)?.killer !== `${offset} `) return undefined',
+    noticedBy: {
+      file: 'src/platform/messaging/takeover.int.test.ts',
+      test: 'a message is judged when a second process has died with it alone, and not when it waited for another try',
+    },
+    bystander: 'a consumer that was given partitions in order asks the database nothing more about them',
+  },
+  {
     mechanism: 'the look at the lease in the deletion',
     file: 'src/platform/messaging/relay.ts',
     code: `where lease.owner = $2 and lease.epoch = held.epoch)\``,

@@ -1,0 +1,174 @@
+import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { join } from 'node:path'
+import { type TestSchema, testSchema } from '../../test/database.ts'
+import { eventually } from '../../test/eventually.ts'
+import { watched } from '../../test/mechanism.ts'
+import { countedOn, newTopic, recordOf, testBroker } from '../../test/messaging.ts'
+import { messageThrownBy } from '../../test/thrown.ts'
+import { textArray } from '../postgres.ts'
+import type { Broker } from './kafka.ts'
+import { createTakeover } from './takeover.ts'
+
+setDefaultTimeout(120_000)
+
+let schema: TestSchema
+let broker: Broker
+
+beforeAll(async () => {
+  schema = await testSchema('create table effects (message_id text not null, pid int not null)')
+  broker = testBroker(schema.services, 1_000)
+})
+
+beforeEach(() =>
+  schema.owner.script('truncate orders.effects, orders.inbox, orders.dead_letters, orders.inbox_partitions'),
+)
+
+afterAll(() => schema.close())
+
+const consume = (topic: string) =>
+  Bun.spawn(
+    [
+      process.execPath,
+      join(import.meta.dir, '../../test/killing-message.ts'),
+      schema.services.KAFKA_BROKERS,
+      schema.url,
+      topic,
+    ],
+    { stdout: 'inherit', stderr: 'inherit' },
+  )
+
+const effectsOf = async (ids: string[]) => {
+  const rows = await schema.owner.run(
+    'select message_id from orders.effects where message_id = any ($1::text[]) order by message_id',
+    [textArray(ids)],
+  )
+  return rows.map((row) => String(row['message_id']))
+}
+
+const heldOn = (topic: string) =>
+  schema.owner.run(
+    'select message_id, status, code, attempts from orders.dead_letters where topic = $1 order by place',
+    [topic],
+  )
+
+test('a message that kills its process is parked after its second crash, and its partition goes on', async () => {
+  const topic = await newTopic(broker, 1)
+  const counted = countedOn(topic)
+  const sequenceOf = (key: string, sequence: number, count: number) => recordOf(counted(key, sequence, { count }))
+  const before = Array.from({ length: 3 }, () => sequenceOf(Bun.randomUUIDv7(), 1, 1))
+  const key = Bun.randomUUIDv7()
+  const killer = sequenceOf(key, 1, -1)
+  const behind = sequenceOf(key, 2, 1)
+  const after = Array.from({ length: 3 }, () => sequenceOf(Bun.randomUUIDv7(), 1, 1))
+  const producer = broker.producer()
+  await producer.send([...before, killer, behind, ...after])
+  await producer.close()
+
+  for (const neighboursBefore of [0, 3]) {
+    const crashed = consume(topic)
+    await crashed.exited
+    expect(crashed.signalCode).toBe('SIGKILL')
+    // The first crash takes all that was handled together with it, the second what is the killer's alone.
+    expect(await effectsOf(before.map(({ id }) => id))).toHaveLength(neighboursBefore)
+  }
+  const survivor = consume(topic)
+  const neighbours = [...before, ...after].map(({ id }) => id).toSorted()
+  await eventually(async () => {
+    expect(survivor.exitCode).toBeNull()
+    expect(await effectsOf(neighbours)).toEqual(neighbours)
+  }, 60_000)
+  survivor.kill('SIGKILL')
+  await survivor.exited
+  expect(await heldOn(topic)).toEqual([
+    { message_id: killer.id, status: 'parked', code: 'crash', attempts: 2 },
+    { message_id: behind.id, status: 'queued', code: 'behind', attempts: 0 },
+  ])
+  expect(await effectsOf([killer.id, behind.id])).toEqual([])
+})
+
+const name = 'orders.test'
+
+/** A consumer's view of a partition, which ends at offset 5, and what it asks of the database. */
+const takeoverOf = (partitions: number[], batchSize = 500) => {
+  const postgres = watched(schema.postgres)
+  const ends = () => Promise.resolve(new Map(partitions.map((partition) => [partition, 5n])))
+  const takeover = createTakeover({ name, postgres, batchSize, ends })
+  takeover.given(partitions)
+  return { ...takeover, seen: postgres.seen }
+}
+
+const at = (offset: number, partition = 0) => `topic/${partition}/${offset}`
+
+test('a consumer that was given partitions in order asks the database nothing more about them', async () => {
+  const first = takeoverOf([0, 1])
+  await first.begin()
+  expect(first.seen.transactions).toBe(1)
+  for (const offset of [1, 2, 3]) {
+    await first.begin()
+    expect(first.isSuspect(at(offset))).toBe(false)
+    await first.alone(at(offset), () => Promise.resolve(true))
+  }
+  expect(first.seen.transactions).toBe(1)
+  expect(first.isWary()).toBe(false)
+})
+
+test('what is left in order makes nobody wary, what a dead process left does, as far as it may have come', async () => {
+  const first = takeoverOf([0, 1])
+  await first.begin()
+  await first.end()
+  const second = takeoverOf([0, 1])
+  await second.begin()
+  expect(second.isWary()).toBe(false)
+
+  const third = takeoverOf([0], 2)
+  await third.begin()
+  expect([at(4), at(5), at(4, 1)].map(third.isSuspect)).toEqual([true, false, false])
+
+  const fourth = takeoverOf([0], 2)
+  await fourth.begin()
+  // One that had been handled already cannot have been in hand.
+  for (const [offset, isNew] of [false, true, true].entries())
+    await fourth.alone(at(offset), () => Promise.resolve(isNew))
+  expect(fourth.isSuspect(at(3))).toBe(false)
+})
+
+test('a message is judged when a second process has died with it alone, and not when it waited for another try', async () => {
+  const first = takeoverOf([0])
+  await first.begin()
+  const second = takeoverOf([0])
+  await second.begin()
+  expect(second.verdict(at(2))).toBeUndefined()
+  void second.alone(at(2), () => new Promise(() => undefined))
+  await eventually(async () => expect(await begun()).toBe('2'))
+
+  const third = takeoverOf([0])
+  await third.begin()
+  expect([at(1), at(2), at(3)].map((position) => third.verdict(position)?.code)).toEqual([
+    undefined,
+    'crash',
+    undefined,
+  ])
+  const failing = third.alone(at(3), () => Promise.reject(new Error('on purpose')))
+  expect(await messageThrownBy(failing)).toBe('on purpose')
+  expect(await begun()).toBeNull()
+
+  const fourth = takeoverOf([0])
+  await fourth.begin()
+  expect([at(2), at(3)].map((position) => fourth.verdict(position))).toEqual([undefined, undefined])
+})
+
+const begun = async () =>
+  (await schema.owner.run('select begun from orders.inbox_partitions where partition = 0'))[0]?.['begun']
+
+test('what a process that goes on living gives up before it is through stays under suspicion', async () => {
+  const first = takeoverOf([0, 1])
+  await first.begin()
+  const second = takeoverOf([0, 1])
+  await second.begin()
+  expect(second.isSuspect(at(7, 1))).toBe(false)
+  second.lost()
+  await second.end()
+  const third = takeoverOf([0, 1])
+  await third.begin()
+  expect([at(1), at(1, 1)].map(third.isSuspect)).toEqual([true, false])
+})

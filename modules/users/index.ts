@@ -18,6 +18,7 @@ export { isSessionAlive } from './queries/is-session-alive.ts'
 export const users: ModuleDefinition<'users'> = {
   name: 'users',
   topics: [userEvents],
+  consumes: [userEvents],
   snapshots: [userSnapshots, signOutFlags],
   consumers: ({ snapshots }) => [projectUsers(snapshots)],
   // A token that has expired is refused anyway; the hour is for clocks that differ.

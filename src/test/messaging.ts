@@ -77,6 +77,8 @@ export const noBroker: Broker = {
   createTopics: () => Promise.resolve(),
   partitions: () => Promise.resolve(new Map()),
   lag: () => Promise.resolve([]),
+  signIn: () => Promise.resolve(),
+  grant: () => Promise.resolve(false),
 }
 
 /** The run's broker, with sessions that end soon. */

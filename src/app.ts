@@ -22,13 +22,14 @@ import type { SnapshotSource } from '#platform/snapshots'
 /** The process with the modules that it hosts, wired and not yet started. */
 export const createApp = (config: Config, log: Log) => {
   const owner = Bun.randomUUIDv7()
-  const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead', log })
-  const broker = openBroker({
-    ...brokerSettings(config),
-    clientId: 'bulkhead',
-    log,
-    sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
-  })
+  const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead', log, ca: config.TLS_CA_FILE })
+  const brokerOf = (module?: ModuleName) =>
+    openBroker({
+      ...brokerSettings(config, module),
+      clientId: module ? `bulkhead-${module}` : 'bulkhead',
+      log,
+      sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
+    })
   const databases = openDatabases(config, log)
 
   const now = () => new Date()
@@ -49,7 +50,6 @@ export const createApp = (config: Config, log: Log) => {
     endedMs: config.ENDED_RETENTION_MS,
   }
   const shared = {
-    broker,
     redis,
     log,
     owner,
@@ -60,15 +60,23 @@ export const createApp = (config: Config, log: Log) => {
   }
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
-    ...(databases.users && { users: hostModule({ definition: users, postgres: databases.users, ...shared }) }),
+    ...(databases.users && {
+      users: hostModule({ definition: users, postgres: databases.users, broker: brokerOf('users'), ...shared }),
+    }),
     ...(databases.orders && {
-      orders: hostModule({ definition: orders({ log, now, checkouts }), postgres: databases.orders, ...shared }),
+      orders: hostModule({
+        definition: orders({ log, now, checkouts }),
+        postgres: databases.orders,
+        broker: brokerOf('orders'),
+        ...shared,
+      }),
     }),
     ...(databases.payments &&
       provider && {
         payments: hostModule({
           definition: payments({ provider, newId, now }),
           postgres: databases.payments,
+          broker: brokerOf('payments'),
           ...shared,
         }),
       }),
@@ -120,7 +128,8 @@ export const createApp = (config: Config, log: Log) => {
     hosted,
     databases,
     redis,
-    broker,
+    /** By no module's name: for who looks at all of them. */
+    broker: brokerOf(),
     provider,
     /** The modules with the whole context that their commands and queries take. */
     faces,
@@ -129,7 +138,7 @@ export const createApp = (config: Config, log: Log) => {
     /** Resolves when Redis answers; the databases and the broker are reached when they are first needed. */
     connected: () => redis.connected(5_000),
     /** What must hold before anything is served. @throws StartError saying what to do */
-    check: () => Promise.all(modules.map((module) => module.check())),
+    check: () => Promise.all([redis.signIn(), ...modules.map((module) => module.check())]),
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */
     serve: () => serve(config, bff.fetch),
@@ -150,8 +159,13 @@ const openDatabases = (config: Config, log: Log): Partial<Record<ModuleName, Pos
   }
   const databases: Partial<Record<ModuleName, Postgres>> = {}
   for (const name of config.MODULES) {
-    const options = { url: urls[name] ?? '', name: `bulkhead-${name}`, poolSize: config.DATABASE_POOL_SIZE, log }
-    databases[name] = openPostgres(options)
+    databases[name] = openPostgres({
+      url: urls[name] ?? '',
+      name: `bulkhead-${name}`,
+      poolSize: config.DATABASE_POOL_SIZE,
+      log,
+      ca: config.TLS_CA_FILE,
+    })
   }
   return databases
 }

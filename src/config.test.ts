@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { StartError } from '#platform/errors'
-import { type Environment, brokerSettings, parseConfig, parseMigrateConfig } from './config.ts'
+import { type Environment, brokerSettings, moduleNames, parseConfig, parseMigrateConfig } from './config.ts'
+import { createAuthority } from './test/certificates.ts'
 
 const secret = 'a secret of at least 32 bytes in all'
 
@@ -97,11 +101,19 @@ describe('a missing variable is named in one line', () => {
 describe('a wrong variable is named in one line, without what it holds', () => {
   const wrong: Record<string, string[]> = {
     PORT: ['http', '-1', '65536', '3000.5'],
-    USERS_DATABASE_URL: ['db:5432', 'mysql://users:hush@db/x', 'postgres://orders:hush@db/x', 'postgres://db/x'],
+    USERS_DATABASE_URL: [
+      'db:5432',
+      'mysql://users:hush@db/x',
+      'postgres://orders:hush@db/x',
+      'postgres://db/x',
+      'postgres://users:hush@db/x?sslmode=prefer',
+      'postgres://users:hush@db/x?sslmode=verify-full&sslrootcert=ca.pem',
+    ],
     ORDERS_DATABASE_URL: ['postgres://users:hush@db/x'],
     PAYMENTS_DATABASE_URL: ['postgres://owner:hush@db/x'],
     KAFKA_BROKERS: [',', 'one:9092,', ' '],
     KAFKA_SSL: ['yes', 'TRUE'],
+    TLS_CA_FILE: ['/nowhere/ca.pem', import.meta.dir, import.meta.path],
     KAFKA_SASL_MECHANISM: ['oauth'],
     REDIS_URL: ['redis:6379', 'http://redis:6379'],
     JWT_KEYS: [
@@ -233,9 +245,14 @@ describe('signing in to the broker', () => {
     expect(brokerSettings(parseConfig({ ...serving, ...sasl, KAFKA_SSL: 'true' }))).toEqual({
       brokers: ['one:9092', 'two:9092'],
       ssl: true,
+      ca: undefined,
       sasl: { mechanism: 'plain', username: 'me', password: 'word' },
     })
-    expect(brokerSettings(parseConfig(serving))).toEqual({ brokers: ['one:9092', 'two:9092'], ssl: false })
+    expect(brokerSettings(parseConfig(serving))).toEqual({
+      brokers: ['one:9092', 'two:9092'],
+      ssl: false,
+      ca: undefined,
+    })
   })
 
   for (const name of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD']) {
@@ -249,4 +266,74 @@ describe('signing in to the broker', () => {
         )
     })
   }
+
+  test('is refused without a mechanism, when somebody is named', () => {
+    for (const parse of [parseConfig, parseMigrateConfig])
+      for (const name of ['KAFKA_SASL_USERNAME', 'ORDERS_KAFKA_SASL_USERNAME'])
+        expect(refusal(parse, { ...serving, ...migrating, [name]: 'me' })).toContain(
+          'KAFKA_SASL_MECHANISM is needed with',
+        )
+  })
+
+  const own = {
+    USERS_KAFKA_SASL_USERNAME: 'u',
+    USERS_KAFKA_SASL_PASSWORD: 'u-word',
+    ORDERS_KAFKA_SASL_USERNAME: 'o',
+    ORDERS_KAFKA_SASL_PASSWORD: 'o-word',
+  }
+  const ownOfAll = { ...own, PAYMENTS_KAFKA_SASL_USERNAME: 'p', PAYMENTS_KAFKA_SASL_PASSWORD: 'p-word' }
+
+  test('a module does by a name of its own, or by that of all', () => {
+    const config = parseConfig({ ...serving, ...sasl, ...own })
+    const names = [...moduleNames, undefined].map((module) => brokerSettings(config, module).sasl?.username)
+    expect(names).toEqual(['u', 'o', 'me', 'me'])
+    expect(brokerSettings(config, 'orders').sasl).toEqual({ mechanism: 'plain', username: 'o', password: 'o-word' })
+  })
+
+  test('nobody needs the name of all when every module has its own; migrate, which gives rights, does', () => {
+    const { KAFKA_SASL_MECHANISM } = sasl
+    expect(brokerSettings(parseConfig({ ...serving, KAFKA_SASL_MECHANISM, ...ownOfAll }), 'payments').sasl).toEqual({
+      mechanism: 'plain',
+      username: 'p',
+      password: 'p-word',
+    })
+    expect(refusal(parseConfig, { ...serving, KAFKA_SASL_MECHANISM, ...own })).toContain(
+      'KAFKA_SASL_USERNAME is needed',
+    )
+    expect(refusal(parseMigrateConfig, { ...migrating, KAFKA_SASL_MECHANISM, ...ownOfAll })).toContain(
+      'KAFKA_SASL_USERNAME is needed',
+    )
+  })
+
+  test('a process needs the names of the modules that it hosts, and holds no other', () => {
+    const { KAFKA_SASL_MECHANISM } = sasl
+    const config = parseConfig({ ...serving, KAFKA_SASL_MECHANISM, MODULES: 'orders,users', ...ownOfAll })
+    expect(brokerSettings(config, 'orders').sasl?.username).toBe('o')
+    expect(JSON.stringify(config)).not.toContain('p-word')
+    expect(refusal(parseConfig, { ...serving, KAFKA_SASL_MECHANISM, MODULES: 'payments', ...own })).toContain(
+      'KAFKA_SASL_USERNAME is needed',
+    )
+  })
+
+  test('a module needs both, a name and its password', () => {
+    for (const [name, other] of [
+      ['ORDERS_KAFKA_SASL_USERNAME', 'ORDERS_KAFKA_SASL_PASSWORD'],
+      ['ORDERS_KAFKA_SASL_PASSWORD', 'ORDERS_KAFKA_SASL_USERNAME'],
+    ] as const)
+      expect(refusal(parseConfig, { ...serving, ...sasl, ...own, [name]: undefined })).toContain(
+        `${name} is needed with ${other}`,
+      )
+  })
+})
+
+test('the certificates of TLS_CA_FILE are read, and the broker’s must come from them', async () => {
+  const { cert } = await createAuthority()
+  const file = join(mkdtempSync(join(tmpdir(), 'bulkhead-config-')), 'ca.pem')
+  writeFileSync(file, cert)
+  for (const config of [
+    parseConfig({ ...serving, TLS_CA_FILE: file }),
+    parseMigrateConfig({ ...migrating, TLS_CA_FILE: file }),
+  ])
+    expect([config.TLS_CA_FILE, brokerSettings(config).ca]).toEqual([cert, cert])
+  rmSync(dirname(file), { recursive: true })
 })

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { StartError } from '#platform/errors'
+import { StartError, messageOf } from '#platform/errors'
+import { countCertificates, sslModeOf } from '#platform/tls'
 
 export type Environment = Record<string, string | undefined>
 
@@ -17,7 +19,25 @@ const url = (...protocols: string[]) =>
     { error: `must be a URL like ${protocols.map((protocol) => `${protocol}//host`).join(' or ')}`, abort: true },
   )
 
-const postgresUrl = url('postgres:', 'postgresql:')
+const postgresUrl = url('postgres:', 'postgresql:').superRefine((value, context) => {
+  try {
+    sslModeOf(value)
+  } catch (error) {
+    context.addIssue(messageOf(error))
+  }
+})
+
+/** Becomes the certificates that the file holds. */
+const caFile = z.string().transform((path, context) => {
+  try {
+    const pem = readFileSync(path, 'utf8')
+    if (countCertificates(pem) === 0) context.addIssue('must name a file with certificates in PEM format')
+    return pem
+  } catch (error) {
+    context.addIssue(`cannot be read: ${messageOf(error)}`)
+    return z.NEVER
+  }
+})
 
 /** A module signs in as the role of its own name. */
 const moduleUrl = (role: string) =>
@@ -51,7 +71,19 @@ const modules = parts
   .transform((names) => names.filter(isModule))
   .default([...moduleNames])
 
+/** Who a module is to the broker, when it is not what the others are. */
+const principals = {
+  USERS_KAFKA_SASL_USERNAME: z.string().optional(),
+  USERS_KAFKA_SASL_PASSWORD: z.string().optional(),
+  ORDERS_KAFKA_SASL_USERNAME: z.string().optional(),
+  ORDERS_KAFKA_SASL_PASSWORD: z.string().optional(),
+  PAYMENTS_KAFKA_SASL_USERNAME: z.string().optional(),
+  PAYMENTS_KAFKA_SASL_PASSWORD: z.string().optional(),
+}
+
 const broker = {
+  TLS_CA_FILE: caFile.optional(),
+  ...principals,
   KAFKA_BROKERS: list,
   KAFKA_SSL: flag.default(false),
   KAFKA_SASL_MECHANISM: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).optional(),
@@ -59,12 +91,38 @@ const broker = {
   KAFKA_SASL_PASSWORD: z.string().optional(),
 }
 
-/** Who signs in to the broker has a name and a password. */
-const signsInWhole = (settings: { [Name in keyof typeof broker]?: unknown }, context: z.RefinementCtx) => {
-  for (const name of ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const) {
-    if (settings.KAFKA_SASL_MECHANISM && !settings[name])
-      context.addIssue({ code: 'custom', path: [name], message: 'is needed with KAFKA_SASL_MECHANISM' })
+type Issues = Pick<z.RefinementCtx, 'addIssue'>
+
+const needed = ({ addIssue }: Issues, name: keyof typeof broker, what: string) =>
+  addIssue({ code: 'custom', path: [name], message: `is needed with ${what}` })
+
+const shared = ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_PASSWORD'] as const
+
+const ownOf = <Name extends ModuleName>(module: Name) => {
+  const upper = module.toUpperCase() as Uppercase<Name>
+  return [`${upper}_KAFKA_SASL_USERNAME`, `${upper}_KAFKA_SASL_PASSWORD`] as const
+}
+
+type Signing = { [Name in keyof typeof broker]?: unknown }
+
+/** Whoever signs in to the broker has a mechanism, a name and a password. */
+const signsIn = (settings: Signing, issues: Issues) => {
+  if (settings.KAFKA_SASL_MECHANISM) {
+    for (const name of shared) if (!settings[name]) needed(issues, name, 'KAFKA_SASL_MECHANISM')
+    return
   }
+  const nobody = [...shared, ...moduleNames.flatMap(ownOf)].find((name) => settings[name])
+  if (nobody) needed(issues, 'KAFKA_SASL_MECHANISM', nobody)
+}
+
+/** A module signs in as itself or, with the others that do not, as who they all are. */
+const modulesSignIn = (settings: Signing & { MODULES: ModuleName[] }, issues: Issues) => {
+  for (const [name, password] of settings.MODULES.map(ownOf)) {
+    if (settings[name] && !settings[password]) needed(issues, password, name)
+    if (settings[password] && !settings[name]) needed(issues, name, password)
+  }
+  const all = settings.MODULES.every((module) => settings[ownOf(module)[0]])
+  if (!all || !settings.KAFKA_SASL_MECHANISM) signsIn(settings, issues)
 }
 
 const dayMs = 24 * 3_600_000
@@ -132,9 +190,9 @@ const ownersOf = (settings: z.infer<typeof migrating>, context: z.RefinementCtx)
 
 /** What only who hosts the module needs: no other process holds it, even where it is set. */
 const ofHosts = {
-  users: ['USERS_DATABASE_URL'],
-  orders: ['ORDERS_DATABASE_URL'],
-  payments: ['PAYMENTS_DATABASE_URL', 'PAYMENT_PROVIDER_URL'],
+  users: ['USERS_DATABASE_URL', ...ownOf('users')],
+  orders: ['ORDERS_DATABASE_URL', ...ownOf('orders')],
+  payments: ['PAYMENTS_DATABASE_URL', 'PAYMENT_PROVIDER_URL', ...ownOf('payments')],
 } as const
 
 /** The operator, whom `migrate` creates, is a user. */
@@ -164,6 +222,7 @@ const forHosts = <Shape extends z.core.$ZodLooseShape>(
   const kept = Object.entries(whole.shape).filter(([name]) => !unneeded.includes(name))
   return z.object(Object.fromEntries(kept)) as unknown as z.ZodObject<Shape>
 }
+
 const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environment): z.infer<Schema> => {
   const given = Object.fromEntries(
     // A process that is to host nothing is a mistake, while any other empty variable is one that is not set.
@@ -181,23 +240,25 @@ const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environmen
 
 /** The settings of the serving process. @throws StartError naming each variable that is missing or wrong. */
 export const parseConfig = (environment: Environment): Config =>
-  parse(forHosts(serving, ofHosts, environment).superRefine(signsInWhole), environment)
+  parse(forHosts(serving, ofHosts, environment).superRefine(modulesSignIn), environment)
 
 /** The settings of `migrate`. @throws StartError naming each variable that is missing or wrong. */
 export const parseMigrateConfig = (environment: Environment): MigrateConfig =>
-  parse(forHosts(migrating, ofMigratedHosts, environment).superRefine(signsInWhole).superRefine(ownersOf), environment)
+  parse(forHosts(migrating, ofMigratedHosts, environment).superRefine(signsIn).superRefine(ownersOf), environment)
 
-/** How to reach the broker, out of either set of settings. */
-export const brokerSettings = (config: Pick<Config, keyof typeof broker>) => ({
-  brokers: config.KAFKA_BROKERS,
-  ssl: config.KAFKA_SSL,
-  ...(config.KAFKA_SASL_MECHANISM
-    ? {
-        sasl: {
-          mechanism: config.KAFKA_SASL_MECHANISM,
-          username: config.KAFKA_SASL_USERNAME ?? '',
-          password: config.KAFKA_SASL_PASSWORD ?? '',
-        },
-      }
-    : {}),
-})
+type BrokerConfig = Pick<Config, keyof typeof broker>
+
+/** Who a module is to the broker; undefined when it is who the others are. */
+export const principalOf = (config: BrokerConfig, module: ModuleName): string | undefined => config[ownOf(module)[0]]
+
+/** How to reach the broker, out of either set of settings; as the module, or as who all are that have no name of their own. */
+export const brokerSettings = (config: BrokerConfig, module?: ModuleName) => {
+  const [name, password] = module && principalOf(config, module) ? ownOf(module) : shared
+  const mechanism = config.KAFKA_SASL_MECHANISM
+  return {
+    brokers: config.KAFKA_BROKERS,
+    ssl: config.KAFKA_SSL,
+    ca: config.TLS_CA_FILE,
+    ...(mechanism ? { sasl: { mechanism, username: config[name] ?? '', password: config[password] ?? '' } } : {}),
+  }
+}

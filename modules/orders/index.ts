@@ -1,4 +1,7 @@
+import { paymentCommands, paymentEvents } from '#events/payments'
+import { userEvents } from '#events/users'
 import type { Log } from '#platform/log'
+import type { Traffic } from '#platform/messaging/rights'
 import type { ModuleDefinition } from '#platform/module'
 import { knowUsers } from './consumers/know-users.ts'
 import { onPaymentEvents } from './consumers/on-payment-events.ts'
@@ -25,7 +28,13 @@ export { getOrder } from './queries/get-order.ts'
 export { type OrderPage, listOrders } from './queries/list-orders.ts'
 export { listProducts } from './queries/list-products.ts'
 
-export const ordersTopics = [orderEvents]
+/** What orders does on the broker. */
+export const ordersTraffic: Traffic<'orders'> = {
+  name: 'orders',
+  topics: [orderEvents],
+  consumes: [userEvents, paymentEvents, orderEvents],
+  sends: [paymentCommands],
+}
 
 export const ordersSnapshots = (checkouts: Checkouts) => [
   orderSnapshots,
@@ -36,8 +45,7 @@ export const ordersSnapshots = (checkouts: Checkouts) => [
 type Parts = { log: Log; now: () => Date; checkouts: Checkouts }
 
 export const orders = ({ log, now, checkouts }: Parts): ModuleDefinition<'orders'> => ({
-  name: 'orders',
-  topics: ordersTopics,
+  ...ordersTraffic,
   snapshots: ordersSnapshots(checkouts),
   consumers: ({ snapshots }) => [
     knowUsers({ now, checkouts }),

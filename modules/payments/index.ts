@@ -1,3 +1,5 @@
+import { orderEvents } from '#events/orders'
+import type { Traffic } from '#platform/messaging/rights'
 import type { ModuleDefinition } from '#platform/module'
 import type { Outgoing } from '#platform/outgoing'
 import { charge } from './calls/charge.ts'
@@ -21,7 +23,13 @@ export { startSettlement } from './commands/start-settlement.ts'
 export { getPayment } from './queries/get-payment.ts'
 export { getSettlement } from './queries/get-settlement.ts'
 
-export const paymentsTopics = [paymentEvents, paymentCommands, paymentTasks]
+/** What payments does on the broker. */
+export const paymentsTraffic: Traffic<'payments'> = {
+  name: 'payments',
+  topics: [paymentEvents, paymentCommands, paymentTasks],
+  consumes: [orderEvents, paymentCommands, paymentEvents, paymentTasks],
+  sends: [paymentTasks],
+}
 
 export const paymentsSnapshots = [paymentSnapshots, settlementSnapshots]
 
@@ -30,8 +38,7 @@ type Outside = { provider: Outgoing; newId: () => string; now: () => Date }
 export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDefinition<'payments'> => {
   const provider = createProvider(outgoing)
   return {
-    name: 'payments',
-    topics: paymentsTopics,
+    ...paymentsTraffic,
     snapshots: paymentsSnapshots,
     consumers: ({ snapshots }) => [
       onOrderEvents({ newId, now }),

@@ -19,6 +19,7 @@ export { isSessionAlive } from './queries/is-session-alive.ts'
 export const users: ModuleDefinition<'users'> = {
   name: 'users',
   topics: [userEvents],
+  consumes: [userEvents],
   snapshots: [userSnapshots, signOutFlags],
   consumers: ({ snapshots }) => [projectUsers(snapshots)],
   restating: [restateUsers],

@@ -146,8 +146,13 @@ export const homes: Home[] = [
   {
     rule: 'kafka-home',
     packages: ['kafkajs', '@platformatic/kafka', '@confluentinc/*'],
-    homes: ['src/platform/messaging/kafka.ts', 'src/platform/messaging/kafka*.test.ts', ...whole],
-    way: 'only src/platform/messaging/kafka.ts may import it: use #platform/messaging/kafka, and from a module `emit`',
+    homes: [
+      'src/platform/messaging/kafka.ts',
+      'src/platform/messaging/kafka-admin.ts',
+      'src/platform/messaging/kafka*.test.ts',
+      ...whole,
+    ],
+    way: 'only src/platform/messaging/kafka.ts and kafka-admin.ts may import it: use #platform/messaging/kafka, and from a module `emit`',
   },
   {
     rule: 'redis-home',

@@ -1,13 +1,13 @@
 import { cpSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { archiveFlags, findKafka, formattedStorage } from './kafka.ts'
+import { archiveFlags, findKafka, formattedStorage, type Kafka, type Properties } from './kafka.ts'
 import { brokerIsReady } from './metadata-request.ts'
 import { serviceFolder } from './paths.ts'
 import type { Job, Server, Service } from './service.ts'
 import { brokerSettings } from './settings.ts'
 
 // A broker that was killed is let back in when its session has run out, so the sessions are short.
-const properties = (folder: string, port: number, controllerPort: number) => `\
+export const plainProperties: Properties = (folder, port, controllerPort) => `\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:${controllerPort}
@@ -31,26 +31,31 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=${brokerSettings.minimumSessionTimeoutMs}
 `
 
-const prepare = async (job: Job): Promise<Server> => {
-  const kafka = await findKafka(job)
-  const folder = serviceFolder(job.profile, 'broker')
-  const data = join(folder, 'data')
-  mkdirSync(folder, { recursive: true })
-  const file = join(folder, 'server.properties')
-  writeFileSync(file, properties(folder, job.ports['broker'] ?? 0, job.ports['controller'] ?? 0))
-  if (!existsSync(data)) {
-    const template = await formattedStorage(kafka, properties, job)
-    rmSync(`${data}.partial`, { recursive: true, force: true })
-    cpSync(template, `${data}.partial`, { recursive: true })
-    renameSync(`${data}.partial`, data)
-  }
-  const archive = await archiveFlags(kafka, properties, job)
-  return {
-    command: kafka.java.command,
-    args: [...kafka.flags, ...archive, `-XX:ErrorFile=${folder}/java-%p.log`, 'kafka.Kafka', file],
-    cwd: folder,
-  }
+const copyTemplate = async (kafka: Kafka, data: string, job: Job) => {
+  const template = await formattedStorage(kafka, plainProperties, job)
+  rmSync(`${data}.partial`, { recursive: true, force: true })
+  cpSync(template, `${data}.partial`, { recursive: true })
+  renameSync(`${data}.partial`, data)
 }
+
+/** A broker with these settings; `layOut` makes its data, in the folder `data` beside the file of the settings. */
+export const prepareBroker =
+  (properties: Properties, layOut: (kafka: Kafka, data: string, job: Job, file: string) => Promise<void>) =>
+  async (job: Job): Promise<Server> => {
+    const kafka = await findKafka(job)
+    const folder = serviceFolder(job.profile, 'broker')
+    const data = join(folder, 'data')
+    mkdirSync(folder, { recursive: true })
+    const file = join(folder, 'server.properties')
+    writeFileSync(file, properties(folder, job.ports['broker'] ?? 0, job.ports['controller'] ?? 0))
+    if (!existsSync(data)) await layOut(kafka, data, job, file)
+    const archive = await archiveFlags(kafka, plainProperties, job)
+    return {
+      command: kafka.java.command,
+      args: [...kafka.flags, ...archive, `-XX:ErrorFile=${folder}/java-%p.log`, 'kafka.Kafka', file],
+      cwd: folder,
+    }
+  }
 
 export const broker: Service = {
   name: 'broker',
@@ -59,7 +64,7 @@ export const broker: Service = {
   ports: ['broker', 'controller'],
   stopSignal: 'SIGTERM',
   composeService: 'broker',
-  prepare,
+  prepare: prepareBroker(plainProperties, copyTemplate),
   isReady: brokerIsReady,
   address: (port) => `127.0.0.1:${port}`,
   variables: (address) => ({ KAFKA_BROKERS: address, KAFKA_REPLICATION: brokerSettings.replication }),

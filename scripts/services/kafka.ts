@@ -73,6 +73,15 @@ const runJava = (kafka: Kafka, args: string[], job: Job) => {
   return { child, ended }
 }
 
+/** Lays out the data of a new broker where the file of its settings says. */
+export const formatStorage = async (kafka: Kafka, file: string, job: Job, options: string[] = []): Promise<void> => {
+  const id = Buffer.from(crypto.randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
+  const args = ['kafka.tools.StorageTool', 'format', '-t', id, '-c', file, ...options]
+  const code = await runJava(kafka, args, job).ended
+  if (job.signal.aborted) throw interrupted()
+  if (code !== 0) throw new ServiceFailure(`The broker's storage could not be formatted; its log: ${log}`)
+}
+
 /** Storage as a new broker finds it. Formatting takes a second of Java; copying what it wrote takes none. */
 export const formattedStorage = (kafka: Kafka, properties: Properties, job: Job): Promise<string> =>
   withLock(
@@ -86,10 +95,7 @@ export const formattedStorage = (kafka: Kafka, properties: Properties, job: Job)
       mkdirSync(partial, { recursive: true })
       const file = join(partial, 'server.properties')
       writeFileSync(file, properties(partial, 9092, 9093))
-      const id = Buffer.from(crypto.randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
-      const code = await runJava(kafka, ['kafka.tools.StorageTool', 'format', '-t', id, '-c', file], job).ended
-      if (job.signal.aborted) throw interrupted()
-      if (code !== 0) throw new ServiceFailure(`The broker's storage could not be formatted; its log: ${log}`)
+      await formatStorage(kafka, file, job)
       rmSync(folder, { recursive: true, force: true })
       renameSync(partial, folder)
       return data

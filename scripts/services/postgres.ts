@@ -27,14 +27,17 @@ const prepare = async (job: Job): Promise<Server> => {
   }
 }
 
-/** Whether it lets a client begin to sign in: while it starts or recovers, it answers with an error instead. */
-const isReady = async (port: number): Promise<boolean> => {
+/** What it answers to a client that begins to sign in, in plain text. */
+export const firstAnswer = async (port: number): Promise<string> => {
   const parameters = Buffer.from(`user\0${user}\0database\0${database}\0\0`)
   const startup = Buffer.alloc(8)
   startup.writeInt32BE(8 + parameters.length, 0)
   startup.writeInt32BE(3 << 16, 4)
-  return (await exchange(port, Buffer.concat([startup, parameters])))?.toString('latin1', 0, 1) === 'R'
+  return (await exchange(port, Buffer.concat([startup, parameters])))?.toString('latin1') ?? ''
 }
+
+/** Whether it asks for the password: while it starts or recovers, it answers with an error instead. */
+const isReady = async (port: number): Promise<boolean> => (await firstAnswer(port)).startsWith('R')
 
 export const postgres: Service = {
   name: 'postgres',

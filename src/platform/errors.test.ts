@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { DomainError, UnavailableError, isTransient, messageOf, violates } from './errors.ts'
+import { DomainError, UnavailableError, certificateFault, isTransient, messageOf, violates } from './errors.ts'
 
 const coded = (code: string) => Object.assign(new Error(code), { code })
 const wrapped = (cause: unknown) => new Error('outer', { cause: new Error('inner', { cause }) })
@@ -16,6 +16,7 @@ for (const code of [
   '57P01',
   '57P03',
   '55P03',
+  'CERT_HAS_EXPIRED',
 ]) {
   test(`${code} may pass, however deep it lies`, () => {
     expect(isTransient(coded(code))).toBe(true)
@@ -33,6 +34,14 @@ test('an unavailable service may pass, a refusal and a plain fault do not', () =
   expect(isTransient(wrapped(new UnavailableError('away')))).toBe(true)
   for (const error of [new DomainError('no', 'No.'), new Error('x'), 'x', undefined, null, 1])
     expect(isTransient(error)).toBe(false)
+})
+
+test('a certificate that is not trusted is told from every other fault, with what to do', () => {
+  expect(certificateFault(wrapped(coded('UNABLE_TO_VERIFY_LEAF_SIGNATURE')))).toBe(
+    'comes from no CA that is trusted here: set TLS_CA_FILE to the certificates of those that are (UNABLE_TO_VERIFY_LEAF_SIGNATURE)',
+  )
+  expect(certificateFault(coded('ERR_TLS_CERT_ALTNAME_INVALID'))).toStartWith('is for another host')
+  expect(certificateFault(wrapped(coded('ECONNREFUSED')))).toBeUndefined()
 })
 
 test('an error that is its own cause ends the search', () => {

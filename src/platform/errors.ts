@@ -103,14 +103,40 @@ const connectionCodes = new Set([
 /** SQLSTATE classes after which the same transaction may succeed: connection, rollback, resources, shutdown, lock not available. */
 const transientStates = /^(08...|40...|53...|57P0[0-3]|55P03)$/
 
-/** Whether the fault lies with a service and not with the message or request: retrying later may cure it. */
+const unknownAuthority = 'comes from no CA that is trusted here: set TLS_CA_FILE to the certificates of those that are'
+
+const certificateCodes = new Map([
+  ['SELF_SIGNED_CERT_IN_CHAIN', unknownAuthority],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', unknownAuthority],
+  ['UNABLE_TO_GET_ISSUER_CERT', unknownAuthority],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', unknownAuthority],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', unknownAuthority],
+  ['CERT_SIGNATURE_FAILURE', unknownAuthority],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'is for another host: connect by a name that is in it'],
+  ['CERT_HAS_EXPIRED', 'has expired'],
+  ['CERT_NOT_YET_VALID', 'is not valid yet'],
+])
+
+/** What is wrong with the certificate that a server showed, to follow "its certificate"; undefined when that is not the fault. */
+export const certificateFault = (error: unknown): string | undefined => {
+  for (const cause of causes(error)) {
+    const fault = certificateCodes.get(codeOf(cause) ?? '')
+    if (fault !== undefined) return `${fault} (${messageOf(cause)})`
+  }
+  return undefined
+}
+
+/**
+ * Whether the fault lies with a service and not with the message or request: retrying later may cure it. A certificate that
+ * ran out while messages are handled is replaced some time, and the messages wait for it.
+ */
 export const isTransient = (error: unknown): boolean => {
   for (const cause of causes(error)) {
     if (cause instanceof UnavailableError) return true
     const code = codeOf(cause)
     if (code !== undefined && (connectionCodes.has(code) || transientStates.test(code))) return true
   }
-  return false
+  return certificateFault(error) !== undefined
 }
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

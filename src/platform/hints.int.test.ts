@@ -69,7 +69,7 @@ const startProcess = async (owner: string) => {
   const redis = connect()
   await redis.connected(5_000)
   const module = hostModule<'orders'>({
-    definition: { name: 'orders', topics: [counted.topic], snapshots: [], consumers: () => [] },
+    definition: { name: 'orders', topics: [counted.topic], consumes: [], snapshots: [], consumers: () => [] },
     postgres: schema.open(),
     broker: { ...noBroker, producer: () => producer },
     redis,

@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { StartError, UnavailableError, isTransient, messageOf } from './errors.ts'
+import { StartError, UnavailableError, certificateFault, isTransient, messageOf } from './errors.ts'
 import { type Postgres, openPostgres } from './postgres.ts'
 import { sleep } from './retry.ts'
+import type { Trusted } from './tls.ts'
 
 type Migration = { name: string; text: string; checksum: string }
 
@@ -29,7 +30,7 @@ export type MigrateOptions = {
   /** The connection of the module's own role; the password in it is given to the role. */
   moduleUrl: string
   report: (line: string) => void
-}
+} & Trusted
 
 const lockTimeout = '20s'
 
@@ -38,14 +39,15 @@ const lockTimeout = '20s'
  * second waits up to 20 s for the first. Each file is one transaction that waits at most 5 s for a table's lock.
  * @throws StartError when a file that was applied has been changed since, or the lock does not come.
  */
-export const migrateModule = async ({ module, ownerUrl, moduleUrl, report }: MigrateOptions): Promise<void> => {
+export const migrateModule = async (options: MigrateOptions): Promise<void> => {
+  const { module, ownerUrl, moduleUrl, report, ca } = options
   const { username, password } = new URL(moduleUrl)
   if (decodeURIComponent(username) !== module) {
     throw new StartError(
       `${module.toUpperCase()}_DATABASE_URL must sign in as the role ${module}, not as ${username || 'nobody'}.`,
     )
   }
-  const owner = openPostgres({ url: ownerUrl, name: `migrate-${module}`, poolSize: 1 })
+  const owner = openPostgres({ url: ownerUrl, name: `migrate-${module}`, poolSize: 1, ca })
   try {
     await owner.transaction(async ({ run }) => {
       await run(`select set_config('lock_timeout', $1, true)`, [lockTimeout])
@@ -58,6 +60,7 @@ export const migrateModule = async ({ module, ownerUrl, moduleUrl, report }: Mig
     })
   } catch (error) {
     if (error instanceof StartError) throw error
+    refuseUntrusted(module, error)
     throw new StartError(`The schema ${module} could not be migrated: ${messageOf(error)}`, { cause: error })
   } finally {
     await owner.close()
@@ -111,11 +114,18 @@ const apply = async (owner: Postgres, module: string, { name, text, checksum }: 
   }
 }
 
+const refuseUntrusted = (module: string, error: unknown) => {
+  const fault = certificateFault(error)
+  if (fault !== undefined)
+    throw new StartError(`The Postgres of ${module} is not trusted: its certificate ${fault}.`, { cause: error })
+}
+
 /** Refuses a schema that is older or newer than this release. @throws StartError saying what to run. */
 export const checkSchemaVersion = async (module: string, postgres: Pick<Postgres, 'run'>): Promise<void> => {
   const rows = await postgres
     .run('select name, checksum from schema_migrations order by name')
     .catch((error: unknown) => {
+      refuseUntrusted(module, error)
       if (isTransient(error))
         throw new UnavailableError(`The Postgres of ${module} does not answer: ${messageOf(error)}`, { cause: error })
       throw new StartError(

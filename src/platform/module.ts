@@ -8,9 +8,10 @@ import { checkIsolation } from './isolation.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
 import type { Broker } from './messaging/kafka.ts'
-import type { Topic, Trace } from './messaging/message.ts'
+import type { Trace } from './messaging/message.ts'
 import { type Keep, type Transact, createOutbox } from './messaging/outbox.ts'
 import { type Relay, createRelay } from './messaging/relay.ts'
+import { type Traffic, checkConsumers, emitsTo } from './messaging/rights.ts'
 import { type Together, createTogether } from './messaging/together.ts'
 import { checkSchemaVersion } from './migrations.ts'
 import type { Postgres, Tx } from './postgres.ts'
@@ -25,10 +26,7 @@ import { type SnapshotSource, type Snapshots, createSnapshots } from './snapshot
 import { type TimerDefinition, createTimers, earliestSet } from './timers.ts'
 
 /** What a module declares to be hosted. */
-export type ModuleDefinition<Name extends string> = {
-  name: Name
-  /** The topics that the module owns. */
-  topics: Topic<Name>[]
+export type ModuleDefinition<Name extends string> = Traffic<Name> & {
   /** The read models that it keeps in Redis. */
   snapshots: SnapshotSource[]
   consumers(parts: { snapshots: Snapshots }): ConsumerDefinition<Name>[]
@@ -77,7 +75,10 @@ export type HostedModule<Name extends string> = {
   republish(options: Republishing): Promise<Map<string, number>>
   /** The consumers by their names, each with its topic. */
   consumers: { name: string; topic: string }[]
-  /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
+  /**
+   * Refuses a schema of another release, one that is not sealed, and a server that is not trusted or does not let us in.
+   * @throws StartError saying what to do
+   */
   check(): Promise<void>
   /** Starts relay, consumers and the watch over Redis. */
   start(): Promise<void>
@@ -153,11 +154,12 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     if (!relay.holdsAll()) hints?.send(name)
   }
   const parts = { postgres: { ...postgres, transaction }, log, committed }
-  const outbox = createOutbox({ source: name, newId, now, ...parts })
+  const outbox = createOutbox({ source: name, emitsTo: emitsTo(definition), newId, now, ...parts })
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
   const consumers: Consumer<Name>[] = definition
     .consumers({ snapshots })
     .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
+  checkConsumers(definition, consumers)
   const sagas = definition.sagas ?? []
   const timers = createTimers({
     definitions: [
@@ -214,6 +216,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
       await durable('answer.keep', () => postgres.run(`${text} on conflict do nothing`, parameters))
     },
     check: async () => {
+      await broker.signIn()
       await checkSchemaVersion(name, postgres)
       await checkIsolation(name, postgres)
     },

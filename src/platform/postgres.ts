@@ -3,6 +3,7 @@ import postgres, { type ReservedSql, type Sql } from 'postgres'
 import { type Step, durable } from './durable.ts'
 import { UnavailableError, isTransient } from './errors.ts'
 import type { Log } from './log.ts'
+import { type Trusted, tlsOfUrl } from './tls.ts'
 
 export type Value = string | number | bigint | boolean | null | Uint8Array
 export type SqlRow = Record<string, string | number | boolean | null>
@@ -56,12 +57,14 @@ export type Postgres = {
 export const textArray = (values: string[]): string =>
   `{${values.map((value) => `"${value.replaceAll(/[\\"]/g, '\\$&')}"`).join(',')}}`
 
-export type PostgresOptions = { url: string; name: string; poolSize: number; log?: Log }
+/** The URL's `sslmode` says whether the connections are encrypted, and `ca` by whom a server is vouched for. */
+export type PostgresOptions = { url: string; name: string; poolSize: number; log?: Log } & Trusted
 
 const asText = { serialize: (value: unknown) => String(value), parse: (value: string) => value }
 
-const connect = ({ url, name, poolSize, log }: PostgresOptions, max: number): Sql =>
+const connect = ({ url, name, poolSize, log, ca }: PostgresOptions, max: number): Sql =>
   postgres(url, {
+    ssl: tlsOfUrl(url, { ca }),
     max: Math.min(max, poolSize),
     fetch_types: false,
     connect_timeout: 5,

@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis'
 import { type Step, durable } from './durable.ts'
-import { UnavailableError, messageOf } from './errors.ts'
+import { StartError, UnavailableError, certificateFault, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import { sleep } from './retry.ts'
+import { type Trusted, verified } from './tls.ts'
 
 export type RedisClient = {
   /** The values of the keys, null where there is none; all calls of one tick share one round trip. */
@@ -36,7 +37,12 @@ export type RedisClient = {
   publish(channel: string, word: string): Promise<void>
   /** Listens to a channel, from when its own connection stands; what is said while it does not is not heard. */
   subscribe(channel: string, heard: (word: string) => void): void
-  /** Resolves when the connection stands. @throws UnavailableError after `timeoutMs` */
+  /**
+   * Resolves when the connection stands, or the first try to connect failed since Redis is away.
+   * @throws StartError when it showed a certificate that is not trusted, or does not let us in
+   */
+  signIn(): Promise<void>
+  /** Resolves when the connection stands. @throws UnavailableError after `timeoutMs`; StartError as `signIn` */
   connected(timeoutMs: number): Promise<void>
   /** The server as this connection found it, read anew with each connection; undefined while not connected. */
   server(): RedisServer | undefined
@@ -84,12 +90,30 @@ type Scripted = Redis & {
   incrementExpiring(key: string, ttlMs: number): Promise<number>
 }
 
+type RedisOptions = { url: string; name: string; log: Log } & Trusted
+
+const firstTryMs = 3_000
+
+const tlsOf = ({ url, ca }: RedisOptions) => (url.startsWith('rediss:') ? { tls: verified({ ca }) } : {})
+
+/** Why Redis will not have us, however often we ask; undefined when it is merely away. */
+const refusalOf = (error: Error, url: string): string | undefined => {
+  const { host } = new URL(url)
+  const fault = certificateFault(error)
+  if (fault !== undefined) return `The Redis at ${host} is not trusted: its certificate ${fault}.`
+  if (/^(WRONGPASS|NOAUTH)/.test(error.message))
+    return `The Redis at ${host} does not let us in by the user and password of its URL: ${error.message}`
+  return undefined
+}
+
 /**
- * Connects to Redis. A call fails with `UnavailableError` within 200 ms when Redis is away or frozen, and the connection
+ * Connects to Redis, encrypted when the URL begins with `rediss:`. A call fails with `UnavailableError` within 200 ms when Redis is away or frozen, and the connection
  * comes back by itself.
  */
-export const openRedis = ({ url, name, log }: { url: string; name: string; log: Log }): RedisClient => {
+export const openRedis = (options: RedisOptions): RedisClient => {
+  const { url, name, log } = options
   const redis = new Redis(url, {
+    ...tlsOf(options),
     connectionName: name,
     enableOfflineQueue: false,
     commandTimeout: 200,
@@ -108,6 +132,8 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
   let receiver: Redis | undefined
   const heardBy = new Map<string, (word: string) => void>()
   let reported = ''
+  let refusal: string | undefined
+  const tried = Promise.withResolvers<void>()
 
   const stands = () => server !== undefined
   const inspect = async () => parseInfo(await answered(redis.info()))
@@ -117,6 +143,8 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     inspect().then(
       (found) => {
         server = found
+        refusal = undefined
+        tried.resolve()
       },
       () => redis.disconnect(true),
     )
@@ -125,6 +153,8 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     server = undefined
   })
   redis.on('error', (error: Error) => {
+    refusal = refusalOf(error, url)
+    tried.resolve()
     if (error.message === reported) return
     reported = error.message
     log.warn({ error: error.message }, 'redis does not answer')
@@ -184,9 +214,14 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     delete: async (keys) => {
       if (keys.length > 0) await write('redis.delete', () => redis.del(keys))
     },
+    signIn: async () => {
+      await Promise.race([tried.promise, sleep(firstTryMs)])
+      if (refusal !== undefined) throw new StartError(refusal)
+    },
     connected: async (timeoutMs) => {
       const deadline = performance.now() + timeoutMs
       while (!stands()) {
+        if (refusal !== undefined) throw new StartError(refusal)
         if (performance.now() > deadline) throw new UnavailableError(`Redis at ${new URL(url).host} does not answer.`)
         await sleep(20)
       }
@@ -199,7 +234,7 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
     subscribe: (channel, heard) => {
       heardBy.set(channel, heard)
       // Not with a socketTimeout: a channel may be silent for long.
-      receiver ??= openReceiver(url, name, heardBy)
+      receiver ??= openReceiver(options, heardBy)
       receiver.subscribe(channel).catch(() => undefined)
     },
     close: () => {
@@ -209,9 +244,10 @@ export const openRedis = ({ url, name, log }: { url: string; name: string; log: 
   }
 }
 
-const openReceiver = (url: string, name: string, heardBy: Map<string, (word: string) => void>): Redis => {
-  const receiver = new Redis(url, {
-    connectionName: `${name}-hints`,
+const openReceiver = (options: RedisOptions, heardBy: Map<string, (word: string) => void>): Redis => {
+  const receiver = new Redis(options.url, {
+    ...tlsOf(options),
+    connectionName: `${options.name}-hints`,
     connectTimeout: 2_000,
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(100 * times, 1_000),

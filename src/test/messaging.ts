@@ -82,6 +82,8 @@ export const noBroker: Broker = {
   partitions: () => Promise.resolve(new Map()),
   lag: () => Promise.resolve([]),
   ends: () => Promise.resolve(new Map()),
+  signIn: () => Promise.resolve(),
+  grant: () => Promise.resolve(false),
 }
 
 /** The run's broker, with sessions that end soon. */

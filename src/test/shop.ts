@@ -27,9 +27,10 @@ export const patienceMs = 60_000
 export const openShop = async (url: string, environment: Environment) => {
   const { OPERATOR_EMAIL = '', OPERATOR_PASSWORD = '', PAYMENT_PROVIDER_URL = '' } = environment
   const client = createClient(url)
-  const tokens = createTokens({ keys: parseConfig(environment).JWT_KEYS, ttlSeconds: 3_600 })
+  const { JWT_KEYS: keys, TLS_CA_FILE: ca } = parseConfig(environment)
+  const tokens = createTokens({ keys, ttlSeconds: 3_600 })
   const operator = await client.signIn(OPERATOR_EMAIL, OPERATOR_PASSWORD)
-  const open = (variable: string) => openPostgres({ url: environment[variable] ?? '', name: 'test', poolSize: 2 })
+  const open = (variable: string) => openPostgres({ url: environment[variable] ?? '', name: 'test', poolSize: 2, ca })
   const orders = open('ORDERS_DATABASE_URL')
   const payments = open('PAYMENTS_DATABASE_URL')
 

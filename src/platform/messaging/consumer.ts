@@ -19,6 +19,7 @@ import { type Holding, holdMessages, knownPositions } from './held.ts'
 import { admit, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
 import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
 import { type HeldBecause, start, takeTurns } from './key-order.ts'
+import { consumerName } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 import { type Abandoned, createPersist, watchHeartbeat } from './patience.ts'
 import { createTakeover } from './takeover.ts'
@@ -67,7 +68,7 @@ export type Consumer<Source extends string = string> = Subscription & {
 export const createConsumer = <Source extends string>(options: ConsumerOptions<Source>): Consumer<Source> => {
   const { module, definition, postgres, outbox, broker, log, committed } = options
   const { batchSize = 500, tries = 5, retry = { firstMs: 100, maxMs: 5_000 }, gapMs = 30_000 } = options
-  const name = `${module}.${definition.topic.name}`
+  const name = consumerName(module, definition.topic)
   const stopping = new AbortController()
   const read = createReader(definition)
   const persist = createPersist({ log, name, retry })

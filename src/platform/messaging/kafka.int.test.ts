@@ -6,6 +6,7 @@ import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
 import { sleep } from '#platform/retry'
 import { countedOn, newTopic, recordOf, silent, testBroker } from '../../test/messaging.ts'
+import { messageThrownBy } from '../../test/thrown.ts'
 import { type ConsumerOptions, createConsumer, onEach } from './consumer.ts'
 import type { Broker } from './kafka.ts'
 import { createOutbox } from './outbox.ts'
@@ -248,4 +249,13 @@ test('topics are made once, with the partitions asked for, and left as they are'
   const name = await newTopic(broker, 3)
   await broker.createTopics([{ name, partitions: 5, replication: 1, retentionMs: 1_000 }])
   expect(await broker.partitions([name, 'test-no-such-topic'])).toEqual(new Map([[name, 3]]))
+})
+
+test('a broker without an authorizer has no rights to give, and says so', async () => {
+  expect(await broker.grant([{ principal: 'orders', writes: ['a'], reads: ['b'], groups: ['c'] }])).toBe(false)
+})
+
+test('a topic that the broker will not create is named, with the reason', async () => {
+  const topics = [{ name: 'not a name', partitions: 1, replication: 1, retentionMs: 3_600_000 }]
+  expect(await messageThrownBy(broker.createTopics(topics))).toStartWith('not a name: ')
 })

@@ -1,5 +1,4 @@
 import {
-  type Admin,
   type Consumer as KafkaConsumer,
   type EachBatchPayload,
   Kafka,
@@ -12,18 +11,21 @@ import { durable } from '../durable.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { backoffMs, sleep } from '../retry.ts'
+import { type Trusted, verified } from '../tls.ts'
 import { type RawRecord, headerTexts } from './cloud-event.ts'
+import { type BrokerAdmin, createAdmin } from './kafka-admin.ts'
 
 export type BrokerSettings = {
   /** `host:port` of each bootstrap broker. */
   brokers: string[]
   clientId: string
   log: Log
+  /** Encrypted, by certificates that `ca` vouches for. */
   ssl?: boolean
   sasl?: { mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'; username: string; password: string }
   /** After this long without a heartbeat a consumer's partitions go to another process. */
   sessionTimeoutMs?: number
-}
+} & Trusted
 
 export type OutgoingRecord = { topic: string; key: string; value: string; headers: Record<string, string> }
 
@@ -62,19 +64,9 @@ export type Subscription = {
   lastFetchAt(): number | undefined
 }
 
-export type TopicSettings = { name: string; partitions: number; replication: number; retentionMs: number }
-
-export type Broker = {
+export type Broker = BrokerAdmin & {
   producer(): Producer
   subscribe(options: ConsumeOptions): Subscription
-  /** Creates the topics that do not exist yet; existing ones are left as they are. */
-  createTopics(topics: TopicSettings[]): Promise<void>
-  /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
-  lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
-  /** The offset after the last message of each partition of a topic. */
-  ends(topic: string): Promise<Map<number, bigint>>
-  /** The partition count of each existing topic. */
-  partitions(topics: string[]): Promise<Map<string, number>>
 }
 
 const fetchWaitMs = 500
@@ -82,40 +74,17 @@ const fetchWaitMs = 500
 const commitWithinMs = 250
 const commitAgainMs = 1_000
 
-/** A client of a Kafka-protocol broker (Kafka, Redpanda). The one place that knows kafkajs. */
+/** A client of a Kafka-protocol broker (Kafka, Redpanda). Here and in `kafka-admin.ts` kafkajs is known, and nowhere else. */
 export const openBroker = (settings: BrokerSettings): Broker => {
   const kafka = new Kafka(clientConfig(settings))
   return {
+    ...createAdmin(kafka, settings),
     producer: () => createProducer(kafka),
     subscribe: (options) => createSubscription(kafka, settings, options),
-    createTopics: (topics) => withAdmin(kafka, (admin) => createTopics(admin, topics)),
-    lag: (group, topic) =>
-      withAdmin(kafka, async (admin) => {
-        const ends = await admin.fetchTopicOffsets(topic)
-        const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
-        const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
-        return ends
-          .map(({ partition, low, high }) => ({
-            partition,
-            behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
-          }))
-          .filter(({ behind }) => behind > 0)
-      }),
-    ends: (topic) =>
-      withAdmin(kafka, async (admin) => {
-        const offsets = await admin.fetchTopicOffsets(topic)
-        return new Map(offsets.map(({ partition, high }) => [partition, BigInt(high)]))
-      }),
-    partitions: (topics) =>
-      withAdmin(kafka, async (admin) => {
-        const known = new Set(await admin.listTopics())
-        const { topics: found } = await admin.fetchTopicMetadata({ topics: topics.filter((name) => known.has(name)) })
-        return new Map(found.map(({ name, partitions }) => [name, partitions.length]))
-      }),
   }
 }
 
-const clientConfig = ({ brokers, clientId, ssl, sasl, log }: BrokerSettings): KafkaConfig => ({
+const clientConfig = ({ brokers, clientId, ssl, ca, sasl, log }: BrokerSettings): KafkaConfig => ({
   brokers,
   clientId,
   connectionTimeout: 3_000,
@@ -127,57 +96,9 @@ const clientConfig = ({ brokers, clientId, ssl, sasl, log }: BrokerSettings): Ka
     () =>
     ({ namespace, level, log: { message, error } }) =>
       log.debug({ kafka: namespace, level, ...(error ? { error: String(error) } : {}) }, message),
-  ...(ssl ? { ssl: true } : {}),
+  ...(ssl ? { ssl: verified({ ca }) } : {}),
   ...(sasl ? { sasl: sasl as NonNullable<KafkaConfig['sasl']> } : {}),
 })
-
-const withAdmin = async <T>(kafka: Kafka, work: (admin: Admin) => Promise<T>): Promise<T> => {
-  const admin = kafka.admin()
-  await admin.connect()
-  try {
-    return await work(admin)
-  } finally {
-    await admin.disconnect()
-  }
-}
-
-const createTopics = async (admin: Admin, topics: TopicSettings[]): Promise<void> => {
-  const existing = new Set(await admin.listTopics())
-  const missing = topics.filter(({ name }) => !existing.has(name))
-  if (missing.length === 0) return
-  await admin.createTopics({
-    waitForLeaders: false,
-    topics: missing.map(({ name, partitions, replication, retentionMs }) => ({
-      topic: name,
-      numPartitions: partitions,
-      replicationFactor: replication,
-      configEntries: [{ name: 'retention.ms', value: String(retentionMs) }],
-    })),
-  })
-  await leadersOf(
-    admin,
-    missing.map(({ name }) => name),
-  )
-}
-
-/** Waits up to about 10 s until every partition has a leader; kafkajs itself gives up on a topic that is not known yet. */
-const leadersOf = async (admin: Admin, topics: string[]): Promise<void> => {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      const { topics: found } = await admin.fetchTopicMetadata({ topics })
-      const led = found.filter(
-        ({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0),
-      )
-      if (led.length === topics.length) return
-      if (attempt >= leaderTries) throw new Error('Some partitions have no leader.')
-    } catch (error) {
-      if (attempt >= leaderTries) throw error
-    }
-    await sleep(backoffMs(attempt, { firstMs: 20, maxMs: 500 }))
-  }
-}
-
-const leaderTries = 30
 
 const createProducer = (kafka: Kafka): Producer => {
   let current: Promise<KafkaProducer> | undefined

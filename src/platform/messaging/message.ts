@@ -18,6 +18,9 @@ export type Topic<Source extends string = string> = {
   kind: 'events' | 'commands'
 }
 
+/** What a module's consumer of a topic is called, in the inbox and as a consumer group. */
+export const consumerName = (module: string, { name }: Topic): string => `${module}.${name}`
+
 /** A message as a module emits it: one aggregate, one fact or one request. */
 export type Message<Source extends string = string, Kind extends Topic['kind'] = Topic['kind'], Data = unknown> = {
   topic: Topic<Source> & { kind: Kind }

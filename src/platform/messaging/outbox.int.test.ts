@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
 import { sql } from 'drizzle-orm'
 import { type TestSchema, testSchema } from '../../test/database.ts'
-import { counted, pay, trace } from '../../test/messaging.ts'
+import { counted, countedOn, pay, trace } from '../../test/messaging.ts'
 import { messageThrownBy, thrownBy } from '../../test/thrown.ts'
 import { type Outbox, createOutbox, maxMessageBytes, outboxDepth } from './outbox.ts'
 
@@ -16,6 +16,7 @@ beforeAll(async () => {
     id text not null, version int not null, constraint counters_pkey primary key (id), constraint counters_version_check check (version < 1000))`)
   outbox = createOutbox({
     source: 'orders',
+    emitsTo: [counted.topic.name, pay.topic.name],
     postgres: schema.postgres,
     newId: () => Bun.randomUUIDv7(),
     now: () => new Date('2026-01-02T03:04:05.678Z'),
@@ -51,6 +52,18 @@ test('the state and its messages are one commit, which wakes the relay once', as
   )
   expect(written).toEqual({ commits: 1 })
   expect(woken).toBe(1)
+})
+
+test('a message to a topic that the module does not say it sends to is refused, and nothing is left', async () => {
+  const elsewhere = countedOn('test-elsewhere')
+  const work = outbox.transact(trace())(async (tx, emit) => {
+    await tx.execute(sql`insert into counters (id, version) values ('a', 1)`)
+    emit(elsewhere('a', 1, { count: 1 }))
+  })
+  expect(await messageThrownBy(work)).toBe(
+    'orders does not say that it sends to test-elsewhere: add it to `sends` in its index.ts.',
+  )
+  expect([await counters(), await rows()]).toEqual([[], []])
 })
 
 test('work that throws leaves neither the state nor a message, and wakes nobody', async () => {

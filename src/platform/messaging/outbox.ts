@@ -32,6 +32,8 @@ export type Emitted = { message: Emittable<string>; trace: Trace }
 
 export type OutboxOptions<Source extends string> = {
   source: Source
+  /** The topics that the module says it sends to; a message to another is refused. Without it, to all. */
+  emitsTo?: string[]
   postgres: Pick<Postgres, 'transaction'>
   newId: () => string
   now: () => Date
@@ -47,9 +49,14 @@ select * from json_to_recordset($1) as row(
 
 /** Makes the transactional outbox of the module `source`. */
 export const createOutbox = <Source extends string>(options: OutboxOptions<Source>): Outbox<Source> => {
-  const { source, postgres, newId, now, committed } = options
+  const { source, emitsTo, postgres, newId, now, committed } = options
 
   const row = ({ message, trace }: Emitted) => {
+    // The broker would refuse it after the commit, for ever.
+    if (emitsTo && !emitsTo.includes(message.topic.name))
+      throw new Error(
+        `${source} does not say that it sends to ${message.topic.name}: add it to \`sends\` in its index.ts.`,
+      )
     const value = JSON.stringify(message.data)
     if (Buffer.byteLength(value) > maxMessageBytes) {
       throw new Error(`The message ${message.type} of ${message.subject} is larger than ${maxMessageBytes} bytes.`)

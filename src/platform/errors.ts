@@ -61,6 +61,11 @@ export class ElsewhereError extends UnavailableError {
   }
 }
 
+/** It took too long, and whether it will still have its effect is not known. The message is public. */
+export class TimedOutError extends UnavailableError {
+  override readonly name = 'TimedOutError'
+}
+
 /** A setting or a state of the environment that forbids the start; the message says what to do. */
 export class StartError extends Error {
   override readonly name = 'StartError'

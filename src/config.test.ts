@@ -214,7 +214,8 @@ describe('the modules that a process hosts', () => {
 
 describe('a secret that signs tokens', () => {
   test('has at least 32 bytes, however many letters these are', () => {
-    expect(parseConfig({ ...serving, JWT_KEYS: `k:${'é'.repeat(16)}` }).JWT_KEYS[0]?.secret).toHaveLength(16)
+    const short = 'éàèùâêîôûçäëïöüñ'
+    expect(parseConfig({ ...serving, JWT_KEYS: `k:${short}` }).JWT_KEYS[0]?.secret).toBe(short)
     const line = refusal(parseConfig, { ...serving, JWT_KEYS: `k:${'x'.repeat(31)}` })
     expect(line).toContain('the secret of k must have at least 32 bytes')
   })

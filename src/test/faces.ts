@@ -1,4 +1,5 @@
 import type { Context as UsersContext } from '#modules/users'
+import { addressesIn } from '#platform/addresses'
 import type { Log } from '#platform/log'
 import type { Snapshots } from '#platform/snapshots'
 import { createBff } from '../bff/bff.ts'
@@ -15,9 +16,21 @@ type Logged = { fields: unknown; message: string }
  */
 export const createFaces = async (
   readError: Error = new Error(secret),
-  options: { commandError?: Error; hash?: () => Promise<string>; maxRequestsInFlight?: number } = {},
+  options: {
+    commandError?: Error
+    hash?: () => Promise<string>
+    maxRequestsInFlight?: number
+    requestTimeoutMs?: number
+    corsOrigins?: string[]
+  } = {},
 ) => {
-  const { commandError, hash = () => Promise.resolve('hash'), maxRequestsInFlight = 1_000 } = options
+  const {
+    commandError,
+    hash = () => Promise.resolve('hash'),
+    maxRequestsInFlight = 1_000,
+    requestTimeoutMs = 20_000,
+    corsOrigins = [],
+  } = options
   const logged: Logged[] = []
   const note = (fields: unknown, message = '') => void logged.push({ fields, message })
   const log = { debug: note, info: note, warn: note, error: note, fatal: note } as unknown as Log
@@ -47,6 +60,11 @@ export const createFaces = async (
     log,
     notReady: () => Promise.resolve(['users: Postgres does not answer']),
     maxRequestsInFlight,
+    requestTimeoutMs,
+    limits: { registration: () => Promise.resolve(), signIn: () => Promise.resolve() },
+    proxies: addressesIn([]),
+    corsOrigins,
+    stopping: new AbortController().signal,
     development: false,
   })
   const userId = '0198c0de-0000-7000-8000-000000000001'

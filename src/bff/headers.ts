@@ -1,0 +1,34 @@
+/** For answers that are data: a browser that is made to show one runs and loads nothing. */
+const policyOfData = "default-src 'none'; frame-ancestors 'none'"
+
+/** For the pages that are served from here, which load what they need from here. */
+export const policyOfPages =
+  "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+
+/** What every answer carries, unless its route says otherwise. */
+const always = Object.entries({
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy': policyOfData,
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+})
+
+/** For a connection that is encrypted: the browser comes by no other for a year. */
+export const strictTransport = ['Strict-Transport-Security', 'max-age=31536000'] as const
+
+/** What of an answer a page of another origin may read, if it may read it at all. */
+export const exposeHeaders = [
+  'Consistency-Token',
+  'Correlation-Id',
+  'ETag',
+  'Location',
+  'Preference-Applied',
+  'Retry-After',
+]
+
+/** Adds what keeps browsers from doing more with an answer than reading it; what is there already stays. */
+export const secureHeaders = (headers: Headers): void => {
+  for (const [name, value] of always) if (!headers.has(name)) headers.set(name, value)
+}

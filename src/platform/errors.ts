@@ -118,4 +118,6 @@ export const isTransient = (error: unknown): boolean => {
   return false
 }
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+/** What an error says, without the values of a statement that failed: these may be anybody's name, and messages are logged. */
+export const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/\nparams: [^]*$/, '')

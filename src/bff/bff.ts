@@ -27,6 +27,7 @@ import { createLoad } from './load.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
 import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { createMethods } from './methods.ts'
 import { orderRoutes } from './orders.ts'
 import { preferredSeconds } from './prefer.ts'
 import { paymentRoutes } from './payments.ts'
@@ -96,7 +97,7 @@ export const createBff = (options: BffOptions) => {
     const work = neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
     return within(work, requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000, timedOut)
   })
-  app.use(takeBody)
+  app.use(takeBody(requestTimeoutMs))
   app.route('/', forwardedRoutes(elsewhere))
   app.get('*', async (c, next) => {
     await awaitConsistencyOf(c, options)
@@ -140,7 +141,15 @@ export const createBff = (options: BffOptions) => {
     servers: [{ url: '/' }],
   })
 
-  app.notFound((c) => answerProblem(c, new DomainError('not-found', `There is no ${c.req.method} ${c.req.path}.`)))
+  const methodsOf = createMethods(app.routes)
+  app.notFound((c) => {
+    const { method, path } = c.req
+    const methods = methodsOf(path)
+    if (methods.length === 0 || methods.includes(method))
+      return answerProblem(c, new DomainError('not-found', `There is no ${path}.`))
+    c.header('Allow', methods.join(', '))
+    return answerProblem(c, new DomainError('method-not-allowed', `${path} does not take ${method}.`))
+  })
   app.onError((error, c) => {
     const { fault, problem } = toFailure(error)
     if (fault) {

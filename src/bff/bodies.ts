@@ -6,8 +6,8 @@ import { DomainError } from '#platform/errors'
 /** Bodies larger than this are refused before they are read. */
 const maxBodyBytes = 100_000
 
-/** A body has to be here by then: Bun's own limit begins again with each byte. */
-const bodyWithinMs = 10_000
+/** A body has to be here in half the time that its request may take: Bun's own limit begins again with each byte. */
+const share = 0.5
 
 const limitBody = bodyLimit({
   maxSize: maxBodyBytes,
@@ -16,10 +16,15 @@ const limitBody = bodyLimit({
   },
 })
 
-const tooSlow = () => new DomainError('body-too-slow', `The body must arrive within ${bodyWithinMs / 1_000} seconds.`)
-
 /** A body that is being read, unless it does not arrive in time. @throws DomainError `body-too-slow` */
-export const arriving = <T>(reading: Promise<T>): Promise<T> => within(reading, bodyWithinMs, tooSlow)
+export const arriving = <T>(reading: Promise<T>, requestTimeoutMs: number): Promise<T> => {
+  const ms = requestTimeoutMs * share
+  return within(
+    reading,
+    ms,
+    () => new DomainError('body-too-slow', `The body must arrive within ${ms / 1_000} seconds.`),
+  )
+}
 
 const ends = () => Promise.resolve()
 
@@ -27,10 +32,13 @@ const ends = () => Promise.resolve()
  * Takes the body in, within its limits. One of a stated length is judged by it: merely looking at the stream makes Bun read
  * every body as one. GraphQL reads its own.
  */
-export const takeBody: MiddlewareHandler = async (c, next) => {
-  const { headers } = c.req.raw
-  const stated = headers.get('content-length')
-  if (headers.has('transfer-encoding') || Number(stated ?? 0) > maxBodyBytes) await arriving(limitBody(c, ends))
-  else if (stated !== null && c.req.path !== '/graphql') await arriving(c.req.text())
-  return next()
+export const takeBody = (requestTimeoutMs: number): MiddlewareHandler => {
+  return async (c, next) => {
+    const { headers } = c.req.raw
+    const stated = headers.get('content-length')
+    if (headers.has('transfer-encoding') || Number(stated ?? 0) > maxBodyBytes)
+      await arriving(limitBody(c, ends), requestTimeoutMs)
+    else if (stated !== null && c.req.path !== '/graphql') await arriving(c.req.text(), requestTimeoutMs)
+    return next()
+  }
 }

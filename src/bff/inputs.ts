@@ -2,6 +2,9 @@ import { z } from '@hono/zod-openapi'
 import { isCommonPassword } from '#platform/common-passwords'
 import { InvalidInputError } from './problems.ts'
 
+/** As much of `printable` as a JSON Schema can say. */
+const printablePattern = { pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }
+
 /** No control characters, since Postgres takes no NUL, and no half of a surrogate pair, since UTF-8 has no form for it. */
 const printable = /^[^\p{Cc}\p{Cs}]*$/u
 
@@ -11,7 +14,7 @@ export const userName = z
   .min(1, 'must not be empty')
   .max(200, 'must have at most 200 characters')
   .regex(printable, 'must not contain control characters')
-  .openapi({ example: 'Ada Lovelace' })
+  .openapi({ example: 'Ada Lovelace', ...printablePattern })
 
 export const email = z.email('must be an email address').max(254).openapi({ example: 'ada@example.com' })
 
@@ -34,7 +37,7 @@ export const registerUserInput = z
 
 export const createSessionInput = z
   .object({
-    email: z.string().min(1).max(254).regex(printable, 'must not contain control characters'),
+    email: z.string().min(1).max(254).regex(printable, 'must not contain control characters').openapi(printablePattern),
     password: z.string().min(1).max(128),
   })
   .openapi('CreateSession', { example: credentials })

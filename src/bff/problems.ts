@@ -76,6 +76,7 @@ const answers: Record<string, [ContentfulStatusCode, string]> = {
   'not-first': [409, 'Not first'],
   'too-old': [409, 'Too old'],
   undecodable: [409, 'Undecodable'],
+  'method-not-allowed': [405, 'Method not allowed'],
   'body-too-slow': [408, 'Body too slow'],
   'too-large': [413, 'Too large'],
   'too-many-attempts': [429, 'Too many attempts'],

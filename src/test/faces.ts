@@ -1,5 +1,5 @@
 import type { Context as UsersContext } from '#modules/users'
-import { addressesIn } from '#platform/addresses'
+import { type Addresses, addressesIn } from '#platform/addresses'
 import type { Log } from '#platform/log'
 import type { Snapshots } from '#platform/snapshots'
 import { createBff } from '../bff/bff.ts'
@@ -22,6 +22,7 @@ export const createFaces = async (
     maxRequestsInFlight?: number
     requestTimeoutMs?: number
     corsOrigins?: string[]
+    proxies?: Addresses
   } = {},
 ) => {
   const {
@@ -30,6 +31,7 @@ export const createFaces = async (
     maxRequestsInFlight = 1_000,
     requestTimeoutMs = 20_000,
     corsOrigins = [],
+    proxies = addressesIn([]),
   } = options
   const logged: Logged[] = []
   const note = (fields: unknown, message = '') => void logged.push({ fields, message })
@@ -62,7 +64,7 @@ export const createFaces = async (
     maxRequestsInFlight,
     requestTimeoutMs,
     limits: { registration: () => Promise.resolve(), signIn: () => Promise.resolve() },
-    proxies: addressesIn([]),
+    proxies,
     corsOrigins,
     stopping: new AbortController().signal,
     development: false,

@@ -105,6 +105,6 @@ export const checkoutRoutes = ({ modules }: BffOptions) => {
     })
     .openapi(read, async (c) => {
       const found = await readCheckout(c.get('call'), c.req.valid('param').id)
-      return answerSnapshot(c, found.version, toCheckout(found)) as never
+      return answerSnapshot(c, found.version, toCheckout(found))
     })
 }

@@ -154,7 +154,7 @@ export const orderRoutes = ({ modules }: BffOptions) => {
     })
     .openapi(read, async (c) => {
       const found = await readOrder(c.get('call'), c.req.valid('param').id)
-      return answerSnapshot(c, found.version, found) as never
+      return answerSnapshot(c, found.version, found)
     })
     .openapi(list, async (c) => {
       const { limit, cursor } = c.req.valid('query')

@@ -79,7 +79,7 @@ export const paymentRoutes = ({ modules }: BffOptions) => {
   return createRouter()
     .openapi(read, async (c) => {
       const found = await readPayment(c.get('call'), c.req.valid('param').id)
-      return answerSnapshot(c, found.version, found) as never
+      return answerSnapshot(c, found.version, found)
     })
     .openapi(refunding, async (c) => {
       const { call, identity } = c.var

@@ -94,6 +94,6 @@ export const settlementRoutes = ({ modules }: BffOptions) => {
     })
     .openapi(read, async (c) => {
       const found = await readSettlement(c.get('call'), c.req.valid('param').id)
-      return answerSnapshot(c, found.version, toSettlement(found)) as never
+      return answerSnapshot(c, found.version, toSettlement(found))
     })
 }

@@ -113,7 +113,7 @@ export const userRoutes = (options: BffOptions) =>
     })
     .openapi(read, async (c) => {
       const found = await readUser(c.get('call'), c.req.valid('param').id)
-      return answerSnapshot(c, found.version, found) as never
+      return answerSnapshot(c, found.version, found)
     })
     .openapi(renaming, async (c) => {
       const { call, identity } = c.var

@@ -27,8 +27,8 @@ export const runProcess = (environment: Environment) => {
 }
 
 /** Runs the process until it serves. */
-export const startProcess = async (environment: Environment) => {
-  const started = runProcess({ ...environment, LOG_LEVEL: 'info' })
+export const startProcess = async (environment: Environment, logLevel: 'info' | 'debug' | 'trace' = 'info') => {
+  const started = runProcess({ ...environment, LOG_LEVEL: logLevel })
   const url = await eventually(() => {
     const serving = started.logged().find(({ msg }) => msg === 'serving')
     if (!serving?.url)

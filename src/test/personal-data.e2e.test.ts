@@ -67,10 +67,10 @@ const live = async () => {
   return { id, token, orderId: ids[0] ?? '', checkoutId: ids[1] ?? '' }
 }
 
-/** A fault in the middle of a change, of which the log tells. */
+/** A fault of the statement that holds the name, of which the log tells. */
 const failRenaming = ({ id, token }: { id: string; token: string }) =>
   owner.transaction(async ({ run }) => {
-    await run('lock table users.users in access exclusive mode')
+    await run('lock table users.users in share mode')
     const answer = await client.send('PATCH', `/users/${id}`, { token, body: { name: neverTaken } })
     expect(answer.status).toBe(503)
   })

@@ -19,7 +19,7 @@ import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
 import { createGraphql } from './graphql/yoga.ts'
-import { exposeHeaders, secureHeaders, strictTransport } from './headers.ts'
+import { exposeHeaders, policyOfGraphiql, secureHeaders, strictTransport } from './headers.ts'
 import { healthRoutes } from './health.ts'
 import type { Tokens } from './identity.ts'
 import type { Limits } from './limits.ts'
@@ -122,6 +122,8 @@ export const createBff = (options: BffOptions) => {
     // Yoga refuses a media type without a word.
     if (response.status === 406 || response.status === 415)
       throw new HTTPException(response.status, { message: response.statusText })
+    if (development && c.req.method === 'GET' && response.headers.get('content-type')?.startsWith('text/html'))
+      response.headers.set('Content-Security-Policy', policyOfGraphiql)
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })

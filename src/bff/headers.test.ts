@@ -53,6 +53,24 @@ describe('every answer says what a browser may do with it', () => {
   })
 })
 
+describe('GraphiQL', () => {
+  const page = { headers: { accept: 'text/html' } }
+
+  test('is one page in development, which loads nothing from elsewhere', async () => {
+    const { bff } = await createFaces(undefined, { development: true })
+    const response = await bff.request('/graphql', page)
+    expect(response.headers.get('content-type')).toStartWith('text/html')
+    expect(response.headers.get('content-security-policy')).toContain("default-src 'self'")
+    expect(await response.text()).not.toMatch(/<(script|link)[^>]+(src|href)="?https?:/)
+  })
+
+  test('is not served anywhere else', async () => {
+    const { bff } = await createFaces()
+    const response = await bff.request('/graphql', page)
+    expect(response.headers.get('content-type')).not.toStartWith('text/html')
+  })
+})
+
 describe('a browser is told to come by encrypted connections only', () => {
   const transport = async (peer: string, proto: string) => {
     const { bff } = await createFaces(undefined, { proxies: addressesIn(['10.0.0.0/8']) })

@@ -5,6 +5,9 @@ const policyOfData = "default-src 'none'; frame-ancestors 'none'"
 export const policyOfPages =
   "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 
+/** For GraphiQL, which is one page with its script and its workers in it; it is served in development only. */
+export const policyOfGraphiql = `${policyOfPages}; script-src 'self' 'unsafe-inline'; worker-src blob:; font-src 'self' data:`
+
 /** What every answer carries, unless its route says otherwise. */
 const always = Object.entries({
   'Cache-Control': 'no-store',

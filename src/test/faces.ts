@@ -23,6 +23,7 @@ export const createFaces = async (
     requestTimeoutMs?: number
     corsOrigins?: string[]
     proxies?: Addresses
+    development?: boolean
   } = {},
 ) => {
   const {
@@ -32,6 +33,7 @@ export const createFaces = async (
     requestTimeoutMs = 20_000,
     corsOrigins = [],
     proxies = addressesIn([]),
+    development = false,
   } = options
   const logged: Logged[] = []
   const note = (fields: unknown, message = '') => void logged.push({ fields, message })
@@ -67,7 +69,7 @@ export const createFaces = async (
     proxies,
     corsOrigins,
     stopping: new AbortController().signal,
-    development: false,
+    development,
   })
   const userId = '0198c0de-0000-7000-8000-000000000001'
   const { token } = await tokens.issue({ userId, role: 'customer' })

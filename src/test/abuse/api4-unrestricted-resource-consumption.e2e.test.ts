@@ -1,6 +1,6 @@
-import { connect } from 'node:net'
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { freshEmail } from '../client.ts'
+import { speak } from './wire.ts'
 import { openWorld } from './world.ts'
 
 setDefaultTimeout(120_000)
@@ -111,28 +111,6 @@ test('requests in a list are not answered one by one', async () => {
   expect(await state()).toEqual(before)
 })
 
-/** Sends bytes over a connection, with pauses between them, and gives what comes back until the end. */
-const speak = (parts: string[], everyMs: number): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(url)
-    let heard = ''
-    const socket = connect(Number(port), hostname)
-    const timer = setInterval(() => {
-      const part = parts.shift()
-      if (part !== undefined) socket.write(part)
-    }, everyMs)
-    const end = () => {
-      clearInterval(timer)
-      resolve(heard)
-    }
-    socket.on('data', (bytes) => {
-      heard += bytes.toString('latin1')
-      if (heard.includes('\r\n\r\n')) socket.destroy()
-    })
-    socket.on('close', end)
-    socket.on('error', reject)
-  })
-
 const head = (path: string, more: string) =>
   `POST ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${attacker.token}\r\nContent-Type: application/json\r\n${more}\r\n`
 
@@ -141,14 +119,16 @@ describe('a client that sends its body byte by byte', () => {
     test(`is told that it is too slow: ${path}`, async () => {
       const before = await state()
       const drip = Array.from({ length: 200 }, () => ' ')
-      expect(await speak([head(path, 'Content-Length: 1000\r\n'), ...drip], 50)).toStartWith('HTTP/1.1 408')
+      expect(await speak(url, [head(path, 'Content-Length: 1000\r\n'), ...drip], 50)).toStartWith('HTTP/1.1 408')
       const chunks = drip.map((byte) => `1\r\n${byte}\r\n`)
-      expect(await speak([head(path, 'Transfer-Encoding: chunked\r\n'), ...chunks], 50)).toStartWith('HTTP/1.1 408')
+      expect(await speak(url, [head(path, 'Transfer-Encoding: chunked\r\n'), ...chunks], 50)).toStartWith(
+        'HTTP/1.1 408',
+      )
       expect(await state()).toEqual(before)
     })
   }
 })
 
 test('headers without end are refused', async () => {
-  expect(await speak([head('/orders', `X-Long: ${'x'.repeat(100_000)}\r\n`)], 1)).toStartWith('HTTP/1.1 431')
+  expect(await speak(url, [head('/orders', `X-Long: ${'x'.repeat(100_000)}\r\n`)], 1)).toStartWith('HTTP/1.1 431')
 })

@@ -9,7 +9,9 @@ test('without a hash a password is checked against one like every other, and is 
   const verify = spyOn(Bun.password, 'verify')
   expect(await passwords.verify('correct horse', hash)).toBe(true)
   expect(await passwords.verify('correct horse', undefined)).toBe(false)
-  const parameters = verify.mock.calls.map(([, against]) => String(against).split('$').slice(0, 4))
+  const parameters = verify.mock.calls.map(([, against]) =>
+    typeof against === 'string' ? against.split('$').slice(0, 4) : [],
+  )
   expect(parameters).toEqual([parameters[0] ?? [], parameters[0] ?? []])
   expect(parameters[0]).toEqual(['', 'argon2id', 'v=19', 'm=19456,t=2,p=1'])
 })

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { startTestApp } from '../test/app.ts'
 import { consistency } from '../test/client.ts'
-import { openShop } from '../test/shop.ts'
+import { eventually } from '../test/eventually.ts'
+import { openShop, patienceMs } from '../test/shop.ts'
 
 setDefaultTimeout(120_000)
 
@@ -25,6 +26,11 @@ await shop.eventuallyPayment(paymentId ?? '', { status: 'captured' })
 const period = { from: '2020-01-01T00:00:00Z', to: '2020-01-02T00:00:00Z' }
 const settled = await client.send('POST', '/settlements', { token: operator, body: period })
 const settlement = settled.headers.get('location') ?? ''
+
+await eventually(async () => {
+  const { body } = await client.send('GET', settlement, { token: operator })
+  expect(body).toMatchObject({ status: 'completed' })
+}, patienceMs)
 
 const read = (path: string, ifNoneMatch?: string, headers: Record<string, string> = {}) =>
   client.send('GET', path, {

@@ -20,8 +20,8 @@ export const email = z.email('must be an email address').max(254).openapi({ exam
 
 export const newPassword = z
   .string()
-  .min(8, 'must have at least 8 characters')
-  .max(128, 'must have at most 128 characters')
+  .min(8, { error: 'must have at least 8 characters', abort: true })
+  .max(128, { error: 'must have at most 128 characters', abort: true })
   .refine((password) => !isCommonPassword(password), 'is one of those that are guessed first: choose another')
   .openapi({ example: 'correct horse battery staple' })
 

@@ -1,5 +1,5 @@
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { DomainError } from '#platform/errors'
+import { DomainError, UnavailableError } from '#platform/errors'
 import { createPasswords } from '#platform/passwords'
 import { startTestApp } from '../../../src/test/app.ts'
 import { createClient, freshEmail } from '../../../src/test/client.ts'
@@ -59,6 +59,15 @@ test('a sign-in does the same work for a known, an unknown and a closed account'
   }
   const right = await workOf((context) => signIn(context, { email: known.email, password: known.password }))
   expect(right).toEqual({ refusal: 'none', hashed: 0, checked: 1, read: 1 })
+})
+
+test('nobody signs in while failures cannot be counted', async () => {
+  const { email, password } = await client.signUp()
+  const { context, counts } = counting()
+  const away = () => Promise.reject(new UnavailableError('Redis does not answer'))
+  const signInFailures = { lockedSeconds: away, failed: away, forget: away }
+  expect(signIn({ ...context, signInFailures }, { email, password })).rejects.toThrow(UnavailableError)
+  expect(counts.checked).toBe(0)
 })
 
 test('a registration hashes the password, whether its email is taken or not', async () => {

@@ -56,7 +56,7 @@ export type BffOptions = {
   notReady: () => Promise<string[]>
   /** So many requests are worked on at once; more are refused. */
   maxRequestsInFlight: number
-  /** A request that takes longer is answered 503; one whose client prefers to wait may take that much longer. */
+  /** A change that takes longer is answered 503; one whose client prefers to wait may take that much longer. */
   requestTimeoutMs: number
   limits: Limits
   /** Our proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. */
@@ -95,6 +95,8 @@ export const createBff = (options: BffOptions) => {
   if (corsOrigins.length > 0) app.use(cors({ origin: corsOrigins, maxAge: 600, exposeHeaders }))
   app.use((c, next) => {
     const work = neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
+    // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
+    if (c.req.method === 'GET') return work
     return within(work, requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000, timedOut)
   })
   app.use(takeBody(requestTimeoutMs))

@@ -31,7 +31,12 @@ export const exposeHeaders = [
   'Retry-After',
 ]
 
+/** The headers of an answer that is data, to begin with: to copy them costs less than to set them one by one. */
+export const headersOfData = (more: Record<string, string>): Headers =>
+  new Headers({ ...Object.fromEntries(always), ...more })
+
 /** Adds what keeps browsers from doing more with an answer than reading it; what is there already stays. */
 export const secureHeaders = (headers: Headers): void => {
+  if (headers.has('X-Content-Type-Options')) return
   for (const [name, value] of always) if (!headers.has(name)) headers.set(name, value)
 }

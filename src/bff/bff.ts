@@ -17,6 +17,7 @@ import { checkoutRoutes } from './checkouts.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
+import { serverOf } from './connection.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
 import { createGraphql } from './graphql/yoga.ts'
 import { exposeHeaders, policyOfGraphiql, secureHeaders, strictTransport } from './headers.ts'
@@ -97,7 +98,10 @@ export const createBff = (options: BffOptions) => {
     const work = neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
     if (c.req.method === 'GET') return work
-    return within(work, requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000, timedOut)
+    const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
+    // Nothing moves on the connection meanwhile.
+    if (timeoutMs > requestTimeoutMs) serverOf(c)?.timeout(c.req.raw, Math.min(255, timeoutMs / 1_000 + 10))
+    return within(work, timeoutMs, timedOut)
   })
   app.use(takeBody(requestTimeoutMs))
   app.route('/', forwardedRoutes(elsewhere))

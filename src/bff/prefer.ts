@@ -2,7 +2,6 @@ import type { Context } from 'hono'
 import { DomainError, isTransient } from '#platform/errors'
 import { sleep } from '#platform/retry'
 import type { Waits } from './call.ts'
-import { serverOf } from './connection.ts'
 
 export const maxWaitSeconds = 30
 
@@ -27,8 +26,6 @@ export const awaitPreferred = async <Found>(
   if (seconds === 0) return undefined
   return load.aside(async () => {
     c.header('Preference-Applied', `wait=${seconds}`)
-    // Nothing moves on the connection meanwhile.
-    serverOf(c)?.timeout(c.req.raw, seconds + 30)
     const deadline = performance.now() + seconds * 1_000
     for (let pauseMs = 5; ; pauseMs = Math.min(pauseMs * 1.5, 100)) {
       const found = await look().catch(notYet)

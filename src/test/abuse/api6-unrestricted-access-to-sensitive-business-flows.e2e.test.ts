@@ -4,7 +4,19 @@ import { openWorld } from './world.ts'
 setDefaultTimeout(120_000)
 
 const world = await openWorld()
-const { as, ask, attacker, cancel, eventuallyOrder, expectBalanced, ledgerOf, newProduct, operator, order } = world
+const {
+  as,
+  ask,
+  attacker,
+  cancel,
+  eventuallyOrder,
+  eventuallyPayment,
+  expectBalanced,
+  ledgerOf,
+  newProduct,
+  operator,
+  order,
+} = world
 const { paymentId, product, quiet, refund, refuses, state, victim } = world
 
 const { sku } = product
@@ -129,6 +141,7 @@ test('an order is cancelled and paid back once, however often that is asked for'
   )
   expect(statuses.filter((status) => status === 202)).toHaveLength(1)
   expect(statuses.filter((status) => status === 409)).toHaveLength(5)
+  await eventuallyPayment(paymentId, { status: 'refunded' })
   await quiet(order.id)
   const again = await refund(paymentId)
   expect(again).toMatchObject({ status: 409, body: { code: 'not-refundable' } })

@@ -32,8 +32,8 @@ export const openWorld = async (overrides: Environment = {}) => {
   const order = await shop.buy(victim, lines)
   const checkout = await shop.checkOut(victim, lines)
   const { paymentId } = await shop.eventuallyOrder(order.id, { status: 'confirmed' })
-  await shop.eventuallyCheckout(checkout.id, { status: 'completed' })
-  await shop.quiet(order.id)
+  const { orderId } = await shop.eventuallyCheckout(checkout.id, { status: 'completed' })
+  await Promise.all([order.id, orderId ?? ''].map(shop.quiet))
 
   const rows = async (statement: string, value: string) => JSON.stringify(await owner.run(statement, [value]))
 

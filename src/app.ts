@@ -1,9 +1,11 @@
 import { createBff } from './bff/bff.ts'
 import { createTokens } from './bff/identity.ts'
+import { createLimits } from './bff/limits.ts'
 import { type Config, type ModuleName, brokerSettings, moduleNames } from './config.ts'
 import { createCheckouts, orders, ordersSnapshots } from '#modules/orders'
 import { payments, paymentsSnapshots } from '#modules/payments'
 import { users } from '#modules/users'
+import { addressesIn } from '#platform/addresses'
 import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
 import { createHints } from '#platform/hints'
@@ -22,6 +24,7 @@ import type { SnapshotSource } from '#platform/snapshots'
 /** The process with the modules that it hosts, wired and not yet started. */
 export const createApp = (config: Config, log: Log) => {
   const owner = Bun.randomUUIDv7()
+  const stopping = new AbortController()
   const redis = openRedis({ url: config.REDIS_URL, name: 'bulkhead', log, ca: config.TLS_CA_FILE })
   const brokerOf = (module?: ModuleName) =>
     openBroker({
@@ -90,7 +93,12 @@ export const createApp = (config: Config, log: Log) => {
 
   const usersParts = {
     passwords: createPasswords(),
-    signInFailures: createFailureLimit({ redis, prefix: 'users:sign-in-failures', max: 5, windowMs: 15 * 60_000 }),
+    signInFailures: createFailureLimit({
+      redis,
+      prefix: 'users:sign-in-failures',
+      max: config.SIGN_IN_FAILURES,
+      windowMs: 15 * 60_000,
+    }),
   }
   const ordersParts = { flowDeadlineMs: config.FLOW_DEADLINE_MS, checkouts }
   const notReady = async () => {
@@ -121,6 +129,14 @@ export const createApp = (config: Config, log: Log) => {
     log,
     notReady,
     maxRequestsInFlight: config.MAX_REQUESTS_IN_FLIGHT,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
+    limits: createLimits(redis, {
+      registrations: config.REGISTRATIONS_PER_ADDRESS,
+      signIns: config.SIGN_INS_PER_ADDRESS,
+    }),
+    proxies: addressesIn(config.TRUSTED_PROXIES),
+    corsOrigins: config.CORS_ORIGINS,
+    stopping: stopping.signal,
     development: config.NODE_ENV === 'development',
   })
 
@@ -142,6 +158,11 @@ export const createApp = (config: Config, log: Log) => {
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */
     serve: () => serve(config, bff.fetch),
+    /** Answers the requests that only wait, so that a stop has not to wait for them. */
+    endWaits: () => {
+      stopping.abort()
+      return Promise.resolve()
+    },
     stop: async () => {
       await Promise.allSettled(modules.map((module) => module.stop()))
       await Promise.allSettled(Object.values(databases).map((database) => database.close()))
@@ -176,7 +197,10 @@ const addressOf = (name: ModuleName, config: Config): string | undefined => {
   return urls[name]?.replace(/\/+$/, '')
 }
 
-const serve = ({ PORT, HOST }: Config, fetch: (request: Request) => Response | Promise<Response>) => {
+const serve = (
+  { PORT, HOST, REQUEST_TIMEOUT_MS }: Config,
+  fetch: (request: Request) => Response | Promise<Response>,
+) => {
   try {
     // The BFF reads no further than its own limit and answers with a problem; the server's own answer would have no body.
     return Bun.serve({
@@ -184,7 +208,8 @@ const serve = ({ PORT, HOST }: Config, fetch: (request: Request) => Response | P
       hostname: HOST,
       fetch,
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      idleTimeout: 30,
+      // Nothing moves on a connection while its request is worked on.
+      idleTimeout: Math.min(255, Math.ceil(REQUEST_TIMEOUT_MS / 1_000) + 10),
     })
   } catch (error) {
     throw new StartError(`PORT ${PORT} cannot be served on ${HOST}: ${messageOf(error)}`, { cause: error })

@@ -126,6 +126,12 @@ describe('a wrong variable is named in one line, without what it holds', () => {
       `a:${secret},a:${secret}`,
     ],
     TOKEN_TTL_SECONDS: ['59', 'never'],
+    CORS_ORIGINS: ['*', 'shop.example', 'https://shop.example/', 'null', ','],
+    TRUSTED_PROXIES: ['proxy', '10.0.0.0/33', '*', ','],
+    SIGN_IN_FAILURES: ['0', 'many'],
+    SIGN_INS_PER_ADDRESS: ['-1', 'many'],
+    REGISTRATIONS_PER_ADDRESS: ['-1', '1.5'],
+    REQUEST_TIMEOUT_MS: ['0', '200001'],
     PAYMENT_PROVIDER_URL: ['provider:8080', 'ftp://provider'],
     ORDERS_URL: ['orders:3000', 'redis://orders', 'http://'],
     FORWARD_TIMEOUT_MS: ['10', 'a minute'],
@@ -224,9 +230,59 @@ describe('the modules that a process hosts', () => {
   })
 })
 
+describe('what can be guessed', () => {
+  const weak: [name: string, parse: (environment: Environment) => unknown, environment: Environment, says: string][] = [
+    [
+      'JWT_KEYS of one letter',
+      parseConfig,
+      { ...serving, JWT_KEYS: `k:${'x'.repeat(40)}` },
+      'the secret of k has fewer',
+    ],
+    [
+      'JWT_KEYS out of a README, behind a good one',
+      parseConfig,
+      { ...serving, JWT_KEYS: `k:${secret},old:please-change-me-before-going-live-1` },
+      'the secret of old is an example',
+    ],
+    ['a word again and again', parseConfig, { ...serving, JWT_KEYS: `k:${'Secret-42'.repeat(5)}` }, 'repeats'],
+    ['an OPERATOR_PASSWORD', parseMigrateConfig, { ...migrating, OPERATOR_PASSWORD: 'Password123' }, 'guessed first'],
+  ]
+  for (const [name, parse, environment, says] of weak) {
+    test(`is refused in production, and not in development or tests: ${name}`, () => {
+      expect(refusal(parse, environment)).toContain(says)
+      expect(refusal(parse, { ...environment, NODE_ENV: 'production' })).toContain(says)
+      expect(refusal(parse, { ...environment, NODE_ENV: 'staging' })).toContain(says)
+      for (const NODE_ENV of ['development', 'test']) expect(() => parse({ ...environment, NODE_ENV })).not.toThrow()
+    })
+  }
+
+  test('is not told', () => {
+    for (const [, parse, environment] of weak)
+      expect(refusal(parse, environment)).not.toMatch(/xxxx|please-change|Secret-42|Password123/)
+  })
+})
+
+describe('who may come, and from where', () => {
+  test('is nobody’s page, no proxy and the usual limits, unless it is set', () => {
+    expect(parseConfig(serving)).toMatchObject({ CORS_ORIGINS: [], TRUSTED_PROXIES: [], SIGN_IN_FAILURES: 5 })
+    expect(parseConfig(serving).REGISTRATIONS_PER_ADDRESS).toBeUndefined()
+    expect(parseConfig({ ...serving, REGISTRATIONS_PER_ADDRESS: '0' }).REGISTRATIONS_PER_ADDRESS).toBe(0)
+  })
+
+  test('are lists of origins and of addresses', () => {
+    const CORS_ORIGINS = 'https://shop.example, http://127.0.0.1:5173'
+    const TRUSTED_PROXIES = '10.0.0.0/8, ::1'
+    expect(parseConfig({ ...serving, CORS_ORIGINS, TRUSTED_PROXIES })).toMatchObject({
+      CORS_ORIGINS: ['https://shop.example', 'http://127.0.0.1:5173'],
+      TRUSTED_PROXIES: ['10.0.0.0/8', '::1'],
+    })
+  })
+})
+
 describe('a secret that signs tokens', () => {
   test('has at least 32 bytes, however many letters these are', () => {
-    expect(parseConfig({ ...serving, JWT_KEYS: `k:${'é'.repeat(16)}` }).JWT_KEYS[0]?.secret).toHaveLength(16)
+    const short = 'éàèùâêîôûçäëïöüñ'
+    expect(parseConfig({ ...serving, JWT_KEYS: `k:${short}` }).JWT_KEYS[0]?.secret).toBe(short)
     const line = refusal(parseConfig, { ...serving, JWT_KEYS: `k:${'x'.repeat(31)}` })
     expect(line).toContain('the secret of k must have at least 32 bytes')
   })

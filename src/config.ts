@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { isAddressRange } from '#platform/addresses'
+import { isCommonPassword } from '#platform/common-passwords'
 import { StartError, messageOf } from '#platform/errors'
+import { weaknessOf } from '#platform/secrets'
 import { countCertificates, sslModeOf } from '#platform/tls'
 
 export type Environment = Record<string, string | undefined>
@@ -125,6 +128,35 @@ const modulesSignIn = (settings: Signing & { MODULES: ModuleName[] }, issues: Is
   if (!all || !settings.KAFKA_SASL_MECHANISM) signsIn(settings, issues)
 }
 
+const isOrigin = (text: string) => URL.parse(text)?.origin === text
+
+const origins = list.refine(
+  (items) => items.every(isOrigin),
+  'must be a comma list of origins like https://shop.example',
+)
+
+const addresses = list.refine(
+  (items) => items.every(isAddressRange),
+  'must be a comma list of addresses or ranges like 10.0.0.0/8',
+)
+
+/** What clients may ask for in a minute; 0 is no limit. */
+const perMinute = z.coerce.number().int().min(0).optional()
+
+type Guarded = { NODE_ENV: string; JWT_KEYS?: { kid: string; secret: string }[]; OPERATOR_PASSWORD?: string }
+
+/** Outside development and tests, what can be guessed is refused. */
+const holdsNothingWeak = (settings: Guarded, context: z.RefinementCtx) => {
+  if (settings.NODE_ENV === 'development' || settings.NODE_ENV === 'test') return
+  const refuse = (name: string, message: string) => context.addIssue({ code: 'custom', path: [name], message })
+  for (const { kid, secret } of settings.JWT_KEYS ?? []) {
+    const weakness = weaknessOf(secret)
+    if (weakness) refuse('JWT_KEYS', `the secret of ${kid} ${weakness}: draw one, as by openssl rand -base64 48`)
+  }
+  if (settings.OPERATOR_PASSWORD !== undefined && isCommonPassword(settings.OPERATOR_PASSWORD))
+    refuse('OPERATOR_PASSWORD', 'is one of those that are guessed first: choose another')
+}
+
 const dayMs = 24 * 3_600_000
 
 const milliseconds = (usual: number) => z.coerce.number().int().min(1_000).default(usual)
@@ -150,10 +182,16 @@ const serving = z.object({
   ANSWER_RETENTION_MS: milliseconds(2 * dayMs),
   ENDED_RETENTION_MS: milliseconds(30 * dayMs),
   MAX_REQUESTS_IN_FLIGHT: z.coerce.number().int().min(1).default(1_000),
+  REQUEST_TIMEOUT_MS: z.coerce.number().int().min(1_000).max(200_000).default(20_000),
   OUTBOX_MAX_AGE_MS: milliseconds(30 * 60_000),
   FLOW_DEADLINE_MS: z.coerce.number().int().min(1_000).default(60_000),
   JWT_KEYS: jwtKeys,
   TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),
+  SIGN_IN_FAILURES: z.coerce.number().int().min(1).default(5),
+  SIGN_INS_PER_ADDRESS: perMinute,
+  REGISTRATIONS_PER_ADDRESS: perMinute,
+  TRUSTED_PROXIES: addresses.default([]),
+  CORS_ORIGINS: origins.default([]),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   NODE_ENV: z.string().default('production'),
 })
@@ -177,6 +215,7 @@ const migrating = z.object({
   REDIS_URL: url('redis:', 'rediss:'),
   OPERATOR_EMAIL: z.email(),
   OPERATOR_PASSWORD: z.string().min(8),
+  NODE_ENV: z.string().default('production'),
 })
 
 /** Each module that is migrated has an owner. */
@@ -240,11 +279,17 @@ const parse = <Schema extends z.ZodType>(schema: Schema, environment: Environmen
 
 /** The settings of the serving process. @throws StartError naming each variable that is missing or wrong. */
 export const parseConfig = (environment: Environment): Config =>
-  parse(forHosts(serving, ofHosts, environment).superRefine(modulesSignIn), environment)
+  parse(forHosts(serving, ofHosts, environment).superRefine(modulesSignIn).superRefine(holdsNothingWeak), environment)
 
 /** The settings of `migrate`. @throws StartError naming each variable that is missing or wrong. */
 export const parseMigrateConfig = (environment: Environment): MigrateConfig =>
-  parse(forHosts(migrating, ofMigratedHosts, environment).superRefine(signsIn).superRefine(ownersOf), environment)
+  parse(
+    forHosts(migrating, ofMigratedHosts, environment)
+      .superRefine(signsIn)
+      .superRefine(holdsNothingWeak)
+      .superRefine(ownersOf),
+    environment,
+  )
 
 type BrokerConfig = Pick<Config, keyof typeof broker>
 

@@ -22,16 +22,37 @@ export type Provider = {
   }): Promise<CallResult<{ refundId: string; at: Date }>>
 }
 
+/** An id as the provider names it: it is kept and sent back. */
+const providerId = z.string().regex(/^[\x21-\x7e]{1,200}$/)
+
 const chargeAnswer = z.object({
-  id: z.string(),
+  id: providerId,
   createdAt: z.iso.datetime(),
   status: z.enum(['captured', 'declined']),
-  declineCode: z.string().nullish(),
+  // Shown to the customer; the word of a stranger all the same.
+  declineCode: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/)
+    .nullish()
+    .catch(null),
+  amount: z.int().optional(),
+  currency: z.string().optional(),
+  reference: z.string().optional(),
 })
 
-const refundAnswer = z.object({ id: z.string(), createdAt: z.iso.datetime() })
+const refundAnswer = z.object({ id: providerId, createdAt: z.iso.datetime() })
 
 const problem = z.object({ error: z.object({ code: z.string() }) })
+
+/** @throws Error when what the answer repeats of the charge, if it does, is not what was sent */
+const readCharge = (body: unknown, sent: { amount: number; currency: string; reference: string }) => {
+  const answer = chargeAnswer.parse(body)
+  for (const name of ['amount', 'currency', 'reference'] as const) {
+    if (answer[name] !== undefined && answer[name] !== sent[name])
+      throw new Error(`the provider answers for another ${name} than it was asked for`)
+  }
+  return answer
+}
 
 export const createProvider = (outgoing: Outgoing): Provider => ({
   charge: async ({ paymentId, token, amount, signal }) => {
@@ -52,7 +73,7 @@ export const createProvider = (outgoing: Outgoing): Provider => ({
       }
       return { kind: 'again', reason: `the provider refused the charge with ${result.status}` }
     }
-    const { id, status, declineCode, createdAt } = chargeAnswer.parse(result.body)
+    const { id, status, declineCode, createdAt } = readCharge(result.body, body)
     return {
       kind: 'outcome',
       outcome:

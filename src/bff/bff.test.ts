@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { OverloadedError } from '#platform/errors'
+import { eventually } from '../test/eventually.ts'
 import { createFaces, secret } from '../test/faces.ts'
 import { door } from '../test/mechanism.ts'
 
@@ -131,6 +132,64 @@ describe('a module whose messages are not sent', () => {
     })
     expect(logged).toEqual([])
   })
+})
+
+test('a path that takes other methods says which', async () => {
+  const { bff } = await createFaces()
+  const allowed: [method: string, path: string, methods: string][] = [
+    ['PUT', '/users', 'POST'],
+    ['POST', '/users/nobody', 'DELETE, GET, HEAD, PATCH'],
+    ['TRACE', '/orders', 'GET, HEAD, POST'],
+    ['DELETE', '/graphql', 'GET, HEAD, OPTIONS, POST'],
+  ]
+  for (const [method, path, methods] of allowed) {
+    const response = await bff.request(path, { method })
+    expect([path, response.status, response.headers.get('allow')]).toEqual([path, 405, methods])
+    expect(await response.json()).toMatchObject({ code: 'method-not-allowed' })
+  }
+  for (const path of ['/', '/users/1/2', '/Users', '/orders/', '/ops', '/docs/nothing'])
+    expect([path, (await bff.request(path)).status]).toEqual([path, 404])
+})
+
+describe('a request that takes too long', () => {
+  const slow = async () => {
+    const inside = door()
+    const hash = () => inside.pass().then(() => 'hash')
+    return { ...(await createFaces(undefined, { hash, requestTimeoutMs: 20, maxRequestsInFlight: 1 })), ...inside }
+  }
+
+  test('is answered 503, that it may have been done, and is logged', async () => {
+    const { post, open, logged } = await slow()
+    const response = await post('/users', ada)
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1'])
+    expect(await response.json()).toMatchObject({ code: 'timeout' })
+    expect(logged).toEqual([
+      { fields: expect.objectContaining({ path: '/users', status: 503 }), message: 'a request failed' },
+    ])
+    open()
+  })
+
+  test('is worked on, and counts, until it ends', async () => {
+    const { bff, post, open } = await slow()
+    expect((await post('/users', ada)).status).toBe(503)
+    expect(await (await post('/users', ada)).json()).toMatchObject({ code: 'overloaded' })
+    open()
+    await eventually(async () => expect((await bff.request('/nowhere')).status).toBe(404))
+  })
+})
+
+test('a body that does not arrive in half of that time is not waited for', async () => {
+  const { bff, logged } = await createFaces(undefined, { requestTimeoutMs: 200 })
+  const never = () => new ReadableStream<Uint8Array>({ start: (stream) => stream.enqueue(new Uint8Array([123])) })
+  for (const path of ['/users', '/graphql']) {
+    for (const length of [{ 'content-length': '100' }, { 'transfer-encoding': 'chunked' }]) {
+      const headers = { 'content-type': 'application/json', ...length }
+      const response = await bff.request(path, { method: 'POST', headers, body: never() })
+      expect([path, response.status]).toEqual([path, 408])
+      expect(await response.json()).toMatchObject({ code: 'body-too-slow' })
+    }
+  }
+  expect(logged).toEqual([])
 })
 
 describe('health', () => {

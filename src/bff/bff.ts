@@ -1,26 +1,36 @@
 import type { Context as OrdersContext } from '#modules/orders'
 import type { Context as PaymentsContext } from '#modules/payments'
 import type { Context as UsersContext } from '#modules/users'
-import { DomainError, OverloadedError } from '#platform/errors'
+import type { Addresses } from '#platform/addresses'
+import { within } from '#platform/deadline'
+import { DomainError, TimedOutError } from '#platform/errors'
 import type { Log } from '#platform/log'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
 import type { SnapshotReader } from '#platform/snapshot-reader'
-import { bodyLimit } from 'hono/body-limit'
+import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
+import { isEncrypted } from './address.ts'
+import { takeBody } from './bodies.ts'
 import { checkoutRoutes } from './checkouts.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
+import { serverOf } from './connection.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
 import { createGraphql } from './graphql/yoga.ts'
+import { exposeHeaders, policyOfGraphiql, secureHeaders, strictTransport } from './headers.ts'
 import { healthRoutes } from './health.ts'
 import type { Tokens } from './identity.ts'
+import type { Limits } from './limits.ts'
+import { createLoad } from './load.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
 import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { createMethods } from './methods.ts'
 import { orderRoutes } from './orders.ts'
+import { preferredSeconds } from './prefer.ts'
 import { paymentRoutes } from './payments.ts'
 import { productRoutes } from './products.ts'
 import { sagaRoutes } from './sagas.ts'
@@ -47,58 +57,60 @@ export type BffOptions = {
   notReady: () => Promise<string[]>
   /** So many requests are worked on at once; more are refused. */
   maxRequestsInFlight: number
+  /** A change that takes longer is answered 503; one whose client prefers to wait may take that much longer. */
+  requestTimeoutMs: number
+  limits: Limits
+  /** Our proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. */
+  proxies: Addresses
+  /** The origins whose pages may read answers. */
+  corsOrigins: string[]
+  /** Aborts when the process is about to stop: whoever only waits is answered then. */
+  stopping: AbortSignal
   /** Serve GraphiQL. */
   development: boolean
 }
 
-/** Bodies larger than this are refused before they are read. */
-const maxBodyBytes = 100_000
-
 /** Whoever watches over the process is answered also when it has too much to do. */
 const neverRefused = new Set(['/livez', '/readyz', '/metrics'])
 
-const statesFittingLength = (headers: Headers): boolean =>
-  !headers.has('transfer-encoding') && Number(headers.get('content-length') ?? 0) <= maxBodyBytes
+const timedOut = () =>
+  new TimedOutError('This took too long. It may have been done all the same: look, or send it again with the same key.')
 
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
-  const { log, development, maxRequestsInFlight, elsewhere } = options
+  const { log, development, proxies, requestTimeoutMs, stopping, corsOrigins, elsewhere } = options
   const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log, elsewhere }))
   const app = createRouter()
+  const waits = { load: createLoad(options.maxRequestsInFlight), stopping }
 
   app.use(async (c, next) => {
-    const call = createCall(c, options)
+    const call = createCall(c, options, waits)
     c.set('call', call)
     await next()
     // Not by c.header, which copies a finished answer with its body as a stream.
-    c.res.headers.set('Correlation-Id', call.trace.correlationId)
+    const { headers } = c.res
+    headers.set('Correlation-Id', call.trace.correlationId)
+    secureHeaders(headers)
+    if (isEncrypted(c, proxies)) headers.set(...strictTransport)
   })
-  let inFlight = 0
-  app.use(async (c, next) => {
-    if (neverRefused.has(c.req.path)) return next()
-    if (inFlight >= maxRequestsInFlight) throw new OverloadedError('Too many requests at once.')
-    inFlight += 1
-    try {
-      await next()
-    } finally {
-      inFlight -= 1
-    }
+  if (corsOrigins.length > 0) app.use(cors({ origin: corsOrigins, maxAge: 600, exposeHeaders }))
+  app.use((c, next) => {
+    const work = neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
+    // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
+    if (c.req.method === 'GET') return work
+    const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
+    // Nothing moves on the connection meanwhile.
+    if (timeoutMs > requestTimeoutMs) serverOf(c)?.timeout(c.req.raw, Math.min(255, timeoutMs / 1_000 + 10))
+    return within(work, timeoutMs, timedOut)
   })
-  const limitBody = bodyLimit({
-    maxSize: maxBodyBytes,
-    onError: () => {
-      throw new DomainError('too-large', `The body must have at most ${maxBodyBytes} bytes.`)
-    },
-  })
-  // A body of a stated length is judged by it: merely looking at the stream makes Bun read every body as one.
-  app.use((c, next) => (statesFittingLength(c.req.raw.headers) ? next() : limitBody(c, next)))
+  app.use(takeBody(requestTimeoutMs))
   app.route('/', forwardedRoutes(elsewhere))
   app.get('*', async (c, next) => {
     await awaitConsistencyOf(c, options)
     await next()
   })
 
-  app.route('/', userRoutes())
+  app.route('/', userRoutes(options))
   app.route('/', sessionRoutes(options))
   app.route('/', productRoutes(options))
   app.route('/', orderRoutes(options))
@@ -116,6 +128,8 @@ export const createBff = (options: BffOptions) => {
     // Yoga refuses a media type without a word.
     if (response.status === 406 || response.status === 415)
       throw new HTTPException(response.status, { message: response.statusText })
+    if (development && c.req.method === 'GET' && response.headers.get('content-type')?.startsWith('text/html'))
+      response.headers.set('Content-Security-Policy', policyOfGraphiql)
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })
@@ -135,7 +149,15 @@ export const createBff = (options: BffOptions) => {
     servers: [{ url: '/' }],
   })
 
-  app.notFound((c) => answerProblem(c, new DomainError('not-found', `There is no ${c.req.method} ${c.req.path}.`)))
+  const methodsOf = createMethods(app.routes)
+  app.notFound((c) => {
+    const { method, path } = c.req
+    const methods = methodsOf(path)
+    if (methods.length === 0 || methods.includes(method))
+      return answerProblem(c, new DomainError('not-found', `There is no ${path}.`))
+    c.header('Allow', methods.join(', '))
+    return answerProblem(c, new DomainError('method-not-allowed', `${path} does not take ${method}.`))
+  })
   app.onError((error, c) => {
     const { fault, problem } = toFailure(error)
     if (fault) {

@@ -5,8 +5,10 @@ import type { Context as OrdersContext } from '#modules/orders'
 import type { Context as PaymentsContext } from '#modules/payments'
 import { type Context as UsersContext, isSessionAlive } from '#modules/users'
 import { awaitConsistency, decodeConsistency, encodeConsistency } from './consistency.ts'
+import { addressOf, peerOf } from './address.ts'
 import type { BffOptions } from './bff.ts'
 import type { Identity } from './identity.ts'
+import type { Load } from './load.ts'
 import { InvalidInputError, unauthenticated } from './problems.ts'
 
 /** One request of a client, whatever its transport: whose it is, which story it belongs to, and what it may reach. */
@@ -28,9 +30,15 @@ export type Call = {
   idempotencyKey(): string | undefined
   /** The address at the other end of the connection; undefined for a request that came by none. */
   peer(): string | undefined
+  /** Where the request comes from, behind proxies of ours too; undefined when it came by no connection. */
+  address(): string | undefined
+  waits: Waits
   /** The versions that this request's commands made. */
   changed: SnapshotVersion[]
 }
+
+/** What a request that waits has to do with: its place, and whether the process stops. */
+export type Waits = { load: Load; stopping: AbortSignal }
 
 export type Env = { Variables: { call: Call } }
 
@@ -39,7 +47,7 @@ const correlationPattern = /^[\w.:+/=-]{1,128}$/
 
 const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/
 
-export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions): Call => {
+export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: BffOptions, waits: Waits): Call => {
   const given = c.req.header('correlation-id')
   const requestId = Bun.randomUUIDv7()
   const trace: Trace = {
@@ -94,8 +102,9 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens }: BffOptions)
       if (key === undefined || idempotencyKeyPattern.test(key)) return key
       throw new InvalidInputError([{ path: 'Idempotency-Key', message: 'must have 1 to 255 visible ASCII characters' }])
     },
-    // Hono hands on what Bun called it with: the server.
-    peer: () => (c.env as Partial<Bun.Server<unknown>> | undefined)?.requestIP?.(c.req.raw)?.address,
+    peer: () => peerOf(c),
+    address: () => addressOf(c, proxies),
+    waits,
     changed: [],
   }
 }

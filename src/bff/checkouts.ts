@@ -5,11 +5,24 @@ import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { forCustomers, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
+import { answerSnapshot } from './conditional.ts'
+import { checkoutExample } from './examples.ts'
 import { placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { awaiting, bearer, createRouter, created, idParameter, jsonBody, problems, repeatable } from './openapi.ts'
+import {
+  bearer,
+  cacheable,
+  conditionally,
+  createRouter,
+  created,
+  ended,
+  endsLater,
+  idParameter,
+  jsonBody,
+  problems,
+} from './openapi.ts'
 
-const checkout = checkoutSnapshot.omit({ version: true }).openapi('Checkout')
+const checkout = checkoutSnapshot.omit({ version: true }).openapi('Checkout', { example: checkoutExample })
 
 const tags = ['checkouts']
 
@@ -19,11 +32,12 @@ const start = createRoute({
   tags,
   summary: 'Check a cart out, step by step',
   ...forCustomers,
-  ...repeatable,
+  ...endsLater,
   request: jsonBody(placeOrderInput),
   responses: {
+    200: ended('How it ended, for a client that preferred to wait', checkout),
     202: created('Its steps follow; Location is the checkout', checkout),
-    ...problems(400, 401, 403, 409, 413, 415, 422),
+    ...problems(400, 401, 403, 408, 409, 413, 415, 422),
   },
 })
 
@@ -33,10 +47,10 @@ const read = createRoute({
   tags,
   summary: 'Read a checkout and its steps',
   security: bearer,
-  ...awaiting,
+  ...cacheable,
   request: { params: idParameter },
   responses: {
-    200: { description: 'The checkout', content: { 'application/json': { schema: checkout } } },
+    ...conditionally('The checkout', checkout),
     ...problems(400, 401, 404),
   },
 })
@@ -66,8 +80,11 @@ export const versionsOfCheckout = ({ id, version, orderId }: CheckoutSnapshot): 
   ...(orderId === null ? [] : [{ module: 'orders', thing: 'order', id: orderId, version: 1 }]),
 ]
 
-const answer = (snapshot: CheckoutSnapshot): Answer => ({
-  status: 202,
+/** Nothing more happens by itself; what waits for an operator may wait for long. */
+const hasEnded = ({ status }: CheckoutSnapshot): boolean => status !== 'running' && status !== 'compensating'
+
+const answer = (snapshot: CheckoutSnapshot, status: 200 | 202 = 202): Answer => ({
+  status,
   body: toCheckout(snapshot),
   location: `/checkouts/${snapshot.id}`,
   changed: versionsOfCheckout(snapshot),
@@ -80,7 +97,14 @@ export const checkoutRoutes = ({ modules }: BffOptions) => {
       const { call, identity } = c.var
       const input = { userId: identity.userId, ...c.req.valid('json') }
       const run = (keep?: Keep) => startCheckout(module.context(call.trace, keep), input)
-      return once(c, { call, identity, input, module, run, answer }) as never
+      const ending = async (id: string) => {
+        const found = await getCheckout(call.orders, id)
+        return hasEnded(found) ? answer(found, 200) : undefined
+      }
+      return once(c, { call, identity, input, module, run, answer, ending }) as never
     })
-    .openapi(read, async (c) => c.json(toCheckout(await readCheckout(c.get('call'), c.req.valid('param').id)), 200))
+    .openapi(read, async (c) => {
+      const found = await readCheckout(c.get('call'), c.req.valid('param').id)
+      return answerSnapshot(c, found.version, toCheckout(found))
+    })
 }

@@ -5,6 +5,7 @@ import type { DeadLetter } from '#platform/messaging/dead-letter'
 import type { Keep } from '#platform/messaging/outbox'
 import { type Listing, askOthers, hostedHere, listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
+import { deadLetterExample } from './examples.ts'
 import { forOperators } from './access.ts'
 import { once } from './once.ts'
 import { changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
@@ -27,7 +28,7 @@ const deadLetter = z
     resolvedAt: z.iso.datetime().nullable(),
     resolvedBy: z.string().nullable(),
   })
-  .openapi('DeadLetter')
+  .openapi('DeadLetter', { example: deadLetterExample })
 
 const tags = ['operations']
 

@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { policyOfPages } from './headers.ts'
 
 const page = `<!doctype html>
 <html lang="en">
@@ -17,8 +18,6 @@ const page = `<!doctype html>
 
 const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinking: true, persistAuthorization: true })`
 
-const policy = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
-
 const assets = new Map([
   ['swagger-ui.css', 'text/css; charset=utf-8'],
   ['swagger-ui-bundle.js', 'text/javascript; charset=utf-8'],
@@ -27,7 +26,7 @@ const assets = new Map([
 /** The API page, with its script served from here. */
 export const docsRoutes = () =>
   new Hono()
-    .get('/docs', (c) => c.html(page, 200, { 'content-security-policy': policy }))
+    .get('/docs', (c) => c.html(page, 200, { 'content-security-policy': policyOfPages }))
     // One route for all: a fixed path beside a parameter makes Hono use its slow router for every request of the process.
     .get('/docs/:asset', async (c) => {
       const name = c.req.param('asset')

@@ -64,6 +64,21 @@ describe('whichever process is asked', () => {
     }
   })
 
+  test('it waits for the end with who prefers that, and sends nothing that is known already', async () => {
+    const { token } = await shop.newBuyer()
+    for (const client of clients) {
+      const ended = await client.send('POST', '/orders', { token, body: cart, headers: { prefer: 'wait=30' } })
+      expect(ended).toMatchObject({ status: 200, body: { status: 'confirmed' } })
+      expect(ended.headers.get('preference-applied')).toBe('wait=30')
+      const path = ended.headers.get('location') ?? ''
+      const read = await client.send('GET', path, { token, headers: consistency(ended) })
+      const headers = { 'if-none-match': read.headers.get('etag') ?? '' }
+      expect((await client.send('GET', path, { token, headers })).status).toBe(304)
+      expect(read.headers.get('cache-control')).toBe('private, no-cache')
+      expect(read.headers.get('x-content-type-options')).toBe('nosniff')
+    }
+  })
+
   test('its query goes through: pages follow each other by their cursors', async () => {
     const buyer = await shop.newBuyer()
     const ids: string[] = []

@@ -3,6 +3,7 @@ import { ElsewhereError } from '#platform/errors'
 import { notHosted } from '#platform/module-elsewhere'
 import type { Call, Env } from './call.ts'
 import { type ModuleName, owners } from './owners.ts'
+import { preferredSeconds } from './prefer.ts'
 
 /** A module that another process hosts, where that one answers, when it is known, and how long it may take. */
 export type Elsewhere = { name: ModuleName; address: string | undefined; timeoutMs: number }
@@ -66,7 +67,10 @@ export const ask = async (
   }
 }
 
-/** Sends the client's request on as it came, under the name of its story. @throws ElsewhereError */
+/**
+ * Sends the client's request on as it came, under the name of its story. Who prefers to wait may take that much longer, and
+ * holds no place meanwhile; when too many do, the other side is not told of it. @throws ElsewhereError
+ */
 export const forward = async ({ req, var: { call } }: Incoming, elsewhere: Elsewhere): Promise<Response> => {
   const { method, url, headers: given } = req.raw
   const headers = new Headers(given)
@@ -74,7 +78,13 @@ export const forward = async ({ req, var: { call } }: Incoming, elsewhere: Elsew
   addPeer(headers, call)
   const { pathname, search } = new URL(url)
   const body = await req.arrayBuffer()
-  return ask(elsewhere, { method, path: pathname + search, headers, ...(body.byteLength > 0 && { body }) })
+  const asked = { method, path: pathname + search, headers, ...(body.byteLength > 0 && { body }) }
+  const seconds = preferredSeconds(given.get('prefer') ?? undefined)
+  const patient = { ...elsewhere, timeoutMs: elsewhere.timeoutMs + seconds * 1_000 }
+  const answer = seconds === 0 ? undefined : await call.waits.load.aside(() => ask(patient, asked))
+  if (answer) return answer
+  headers.delete('prefer')
+  return ask(elsewhere, asked)
 }
 
 /** The headers of a request that is made for a client's: whose it is, its key, its story, and whether it was sent on. */

@@ -4,7 +4,7 @@ import { createRouter } from './openapi.ts'
 
 const health = z
   .object({ status: z.enum(['ok', 'not-ready']), notReady: z.array(z.string()).optional() })
-  .openapi('Health')
+  .openapi('Health', { example: { status: 'ok' } })
 
 const answer = (description: string) => ({ description, content: { 'application/json': { schema: health } } })
 

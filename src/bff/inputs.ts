@@ -1,5 +1,9 @@
 import { z } from '@hono/zod-openapi'
+import { isCommonPassword } from '#platform/common-passwords'
 import { InvalidInputError } from './problems.ts'
+
+/** As much of `printable` as a JSON Schema can say. */
+const printablePattern = { pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }
 
 /** No control characters, since Postgres takes no NUL, and no half of a surrogate pair, since UTF-8 has no form for it. */
 const printable = /^[^\p{Cc}\p{Cs}]*$/u
@@ -10,26 +14,35 @@ export const userName = z
   .min(1, 'must not be empty')
   .max(200, 'must have at most 200 characters')
   .regex(printable, 'must not contain control characters')
-  .openapi({ example: 'Ada Lovelace' })
+  .openapi({ example: 'Ada Lovelace', ...printablePattern })
 
 export const email = z.email('must be an email address').max(254).openapi({ example: 'ada@example.com' })
 
 export const newPassword = z
   .string()
-  .min(8, 'must have at least 8 characters')
-  .max(128, 'must have at most 128 characters')
+  .min(8, { error: 'must have at least 8 characters', abort: true })
+  .max(128, { error: 'must have at most 128 characters', abort: true })
+  .refine((password) => !isCommonPassword(password), 'is one of those that are guessed first: choose another')
   .openapi({ example: 'correct horse battery staple' })
 
-export const registerUserInput = z.object({ name: userName, email, password: newPassword }).openapi('RegisterUser')
+const credentials = { email: 'ada@example.com', password: 'correct horse battery staple' }
+
+export const registerUserInput = z
+  .object({ name: userName, email, password: newPassword })
+  .refine(({ email, password }) => email.toLowerCase() !== password.toLowerCase(), {
+    path: ['password'],
+    message: 'must not be the email',
+  })
+  .openapi('RegisterUser', { example: { name: 'Ada Lovelace', ...credentials } })
 
 export const createSessionInput = z
   .object({
-    email: z.string().min(1).max(254).regex(printable, 'must not contain control characters'),
+    email: z.string().min(1).max(254).regex(printable, 'must not contain control characters').openapi(printablePattern),
     password: z.string().min(1).max(128),
   })
-  .openapi('CreateSession')
+  .openapi('CreateSession', { example: credentials })
 
-export const renameUserInput = z.object({ name: userName }).openapi('RenameUser')
+export const renameUserInput = z.object({ name: userName }).openapi('RenameUser', { example: { name: 'Ada King' } })
 
 const sku = z
   .string()
@@ -48,11 +61,11 @@ export const putProductInput = z
       currency: z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters'),
     }),
   })
-  .openapi('PutProduct')
+  .openapi('PutProduct', { example: { name: 'Tea', price: { amount: 499, currency: 'EUR' } } })
 
 export const changeStockInput = z
   .object({ delta: z.int().min(-1_000_000_000).max(1_000_000_000) })
-  .openapi('ChangeStock')
+  .openapi('ChangeStock', { example: { delta: 100 } })
 
 export const placeOrderInput = z
   .object({
@@ -62,14 +75,14 @@ export const placeOrderInput = z
       .regex(/^[\w.-]{1,128}$/, 'must be a payment token')
       .openapi({ example: 'tok_visa' }),
   })
-  .openapi('PlaceOrder')
+  .openapi('PlaceOrder', { example: { lines: [{ sku: 'tea', quantity: 2 }], paymentToken: 'tok_visa' } })
 
 export const dateTime = z.iso.datetime({ offset: true, abort: true, error: 'must be a time like 2026-01-31T12:00:00Z' })
 
 export const settlementInput = z
   .object({ from: dateTime, to: dateTime })
   .refine(({ from, to }) => Date.parse(from) < Date.parse(to), { path: ['to'], message: 'must be after from' })
-  .openapi('StartSettlement')
+  .openapi('StartSettlement', { example: { from: '2026-01-01T00:00:00Z', to: '2026-02-01T00:00:00Z' } })
 
 export const pageSize = z.coerce.number().int().min(1).max(100).default(20)
 

@@ -9,6 +9,7 @@ import type { SnapshotVersion } from '#platform/snapshots'
 import type { Call } from './call.ts'
 import { encodeConsistency } from './consistency.ts'
 import type { Identity } from './identity.ts'
+import { awaitPreferred } from './prefer.ts'
 import { toFailure } from './problems.ts'
 
 /** What a command made, as it is answered. */
@@ -52,13 +53,22 @@ export const answerOnce = async <Result>(key: IdempotencyKey, command: Command<R
   }
 }
 
+type Asking<Result> = Omit<Asked, 'route'> &
+  Command<Result> & {
+    /** How what was begun has ended, if it has, for a client that prefers to wait for that. */
+    ending?: (id: string) => Promise<Answer | undefined>
+  }
+
 /** Answers a command over HTTP, once for each `Idempotency-Key`. @throws DomainError `idempotency-key-reused` */
 export const once = async <Result>(
   c: HonoContext,
-  { call, identity, input, ...command }: Omit<Asked, 'route'> & Command<Result>,
+  { call, identity, input, ending, ...command }: Asking<Result>,
 ): Promise<Response> => {
   const key = keyOf({ call, identity, input, route: `${c.req.method} ${routePath(c)}` })
-  return give(c, key ? await answerOnce(key, command) : toStored(command.answer(await command.run())))
+  const first = key ? await answerOnce(key, command) : toStored(command.answer(await command.run()))
+  const id = first.status < 300 ? first.location?.split('/').at(-1) : undefined
+  const ended = ending && id !== undefined ? await awaitPreferred(c, call.waits, () => ending(id)) : undefined
+  return give(c, ended ? toStored(ended) : first)
 }
 
 const toStored = ({ status, body, location, changed }: Answer): StoredAnswer => ({

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'bun:test'
+import { Validator } from '@seriousme/openapi-schema-validator'
 import { z } from 'zod'
 import { createFaces } from '../test/faces.ts'
-import { openapiDocument, unfit } from '../test/openapi.ts'
+import { misfits, openapiDocument, schemaOf, unfit } from '../test/openapi.ts'
 
 const { bff } = await createFaces()
 const read: unknown = await (await bff.request('/openapi.json')).json()
@@ -9,25 +10,25 @@ const document = openapiDocument.parse(read)
 
 /** Every route, and every status that it answers with. */
 const routes: Record<string, number[]> = {
-  'POST /users': [201, 400, 409, 413, 415, 503],
-  'GET /users/{id}': [200, 400, 401, 404, 503],
-  'PATCH /users/{id}': [200, 400, 401, 404, 409, 413, 415, 503],
+  'POST /users': [201, 400, 408, 409, 413, 415, 429, 503],
+  'GET /users/{id}': [200, 304, 400, 401, 404, 503],
+  'PATCH /users/{id}': [200, 400, 401, 404, 408, 409, 413, 415, 503],
   'DELETE /users/{id}': [202, 400, 401, 404, 409, 503],
-  'POST /sessions': [201, 400, 401, 413, 415, 429, 503],
+  'POST /sessions': [201, 400, 401, 408, 413, 415, 429, 503],
   'DELETE /sessions/current': [204, 401, 503],
   'GET /products': [200, 400, 401, 503],
-  'PUT /products/{sku}': [200, 400, 401, 403, 413, 415, 503],
-  'POST /products/{sku}/stock': [200, 400, 401, 403, 404, 409, 413, 415, 422, 503],
-  'POST /orders': [202, 400, 401, 403, 409, 413, 415, 422, 503],
-  'GET /orders/{id}': [200, 400, 401, 404, 503],
+  'PUT /products/{sku}': [200, 400, 401, 403, 408, 413, 415, 503],
+  'POST /products/{sku}/stock': [200, 400, 401, 403, 404, 408, 409, 413, 415, 422, 503],
+  'POST /orders': [200, 202, 400, 401, 403, 408, 409, 413, 415, 422, 503],
+  'GET /orders/{id}': [200, 304, 400, 401, 404, 503],
   'GET /orders': [200, 400, 401, 503],
   'POST /orders/{id}/cancellation': [202, 400, 401, 404, 409, 422, 503],
-  'POST /checkouts': [202, 400, 401, 403, 409, 413, 415, 422, 503],
-  'GET /checkouts/{id}': [200, 400, 401, 404, 503],
-  'GET /payments/{id}': [200, 400, 401, 404, 503],
+  'POST /checkouts': [200, 202, 400, 401, 403, 408, 409, 413, 415, 422, 503],
+  'GET /checkouts/{id}': [200, 304, 400, 401, 404, 503],
+  'GET /payments/{id}': [200, 304, 400, 401, 404, 503],
   'POST /payments/{id}/refund': [202, 400, 401, 403, 404, 409, 422, 503],
-  'POST /settlements': [202, 400, 401, 403, 413, 415, 422, 503],
-  'GET /settlements/{id}': [200, 400, 401, 403, 404, 503],
+  'POST /settlements': [202, 400, 401, 403, 408, 413, 415, 422, 503],
+  'GET /settlements/{id}': [200, 304, 400, 401, 403, 404, 503],
   'GET /ops/dead-letters': [200, 400, 401, 403, 503],
   'POST /ops/dead-letters/{id}/redrive': [202, 400, 401, 403, 404, 409, 422, 503],
   'POST /ops/dead-letters/{id}/skip': [202, 400, 401, 403, 404, 409, 422, 503],
@@ -44,8 +45,16 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 )
 
 describe('the document', () => {
-  test('is OpenAPI 3.1', () => {
+  const validity = (text: string) => new Validator().validate(JSON.parse(text) as Record<string, unknown>)
+
+  test('is OpenAPI 3.1, by the schema of OpenAPI', async () => {
     expect(document.openapi).toStartWith('3.1')
+    expect(await validity(JSON.stringify(read))).toMatchObject({ valid: true })
+  })
+
+  test('is not by that schema when something in it is wrong', async () => {
+    const wrong = JSON.stringify(read).replace('"in":"header"', '"in":"nowhere"')
+    expect(await validity(wrong)).toMatchObject({ valid: false })
   })
 
   test('has the routes of this API, each with its statuses', () => {
@@ -67,7 +76,7 @@ describe('the document', () => {
     const commands = operations.filter(({ name }) => !name.startsWith('GET '))
     expect(commands.length).toBeGreaterThan(making.length)
     for (const { name, operation } of commands) {
-      const [, done] = Object.entries(operation.responses).find(([status]) => status.startsWith('2')) ?? []
+      const done = [202, 201, 200, 204].flatMap((status) => operation.responses[status] ?? []).at(0)
       const headers = ['Consistency-Token', 'Correlation-Id', ...(making.includes(name) ? ['Location'] : [])]
       expect([name, ...Object.keys(done?.headers ?? {})]).toEqual([name, ...headers])
     }
@@ -90,7 +99,10 @@ describe('the document', () => {
       'payments/{id}',
       'settlements/{id}',
     ]
-    expect(taking('Consistency-Token').toSorted()).toEqual(things.map((thing) => `GET /${thing}`).toSorted())
+    const reads = things.map((thing) => `GET /${thing}`).toSorted()
+    expect(taking('Consistency-Token').toSorted()).toEqual(reads)
+    expect(taking('If-None-Match').toSorted()).toEqual(reads.filter((read) => read.endsWith('{id}')))
+    expect(taking('Prefer').toSorted()).toEqual(['POST /checkouts', 'POST /orders'])
   })
 
   const fields: Record<string, string> = {
@@ -142,6 +154,16 @@ describe('the document', () => {
     })
   }
 
+  test('shows of every named body an example, which fits it', () => {
+    const shown = Object.entries(document.components.schemas).map(([name, schema]) => {
+      const { example } = z.object({ example: z.unknown() }).parse(schema)
+      expect([name, example]).toEqual([name, expect.anything()])
+      return { name, misfits: misfits(document, schemaOf(document, name), example, name) }
+    })
+    expect(shown.length).toBeGreaterThan(10)
+    expect(shown).toEqual(shown.map(({ name }) => ({ name, misfits: [] })))
+  })
+
   test('names its own schemas only', () => {
     const references = [...JSON.stringify(read).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)]
     expect(references.length).toBeGreaterThan(0)
@@ -163,7 +185,7 @@ describe('the check of answers against the document sees', () => {
       method: 'GET',
       path: `/users/${user.id}`,
       status,
-      headers: new Headers({ 'content-type': type }),
+      headers: new Headers({ 'content-type': type, 'correlation-id': 'story-9', etag: '"1"' }),
       body,
     })
 

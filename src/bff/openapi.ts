@@ -1,5 +1,6 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi'
 import type { Context } from 'hono'
+import { problemExample } from './examples.ts'
 import { invalidInput } from './inputs.ts'
 import { toFailure } from './problems.ts'
 import { type Call, type Env, consistencyOf } from './call.ts'
@@ -13,7 +14,7 @@ export const problemSchema = z
     code: z.string(),
     errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
   })
-  .openapi('Problem')
+  .openapi('Problem', { example: problemExample })
 
 export const bearer = [{ bearer: [] }]
 
@@ -22,6 +23,7 @@ const descriptions: Record<number, string> = {
   401: 'Not signed in, or the credentials are wrong',
   403: 'Not allowed',
   404: 'Not there, or not yours',
+  408: 'The body did not arrive in time',
   409: 'Conflicts with the present state',
   413: 'The body is too large',
   415: 'The body is not application/json',
@@ -66,23 +68,58 @@ export const created = <Schema extends z.ZodType>(description: string, schema: S
   headers: commandHeaders.extend({ Location: z.string() }),
 })
 
+/** The answers of a read that is answered 304 to whoever holds the newest version already. */
+export const conditionally = <Schema extends z.ZodType>(description: string, schema: Schema) => {
+  const headers = z.object({ ETag: z.string().openapi({ example: '"2"' }), 'Correlation-Id': z.string() })
+  return {
+    200: { description, headers, content: { 'application/json': { schema } } },
+    304: { description: 'The version that If-None-Match names is the newest', headers },
+  }
+}
+
 const header = (name: string, description: string, maxLength: number) => ({
-  parameters: [{ name, in: 'header' as const, description, schema: { type: 'string' as const, maxLength } }],
+  name,
+  in: 'header' as const,
+  description,
+  schema: { type: 'string' as const, maxLength },
 })
 
 /** Part of the description of a command that may be sent again without a second effect. */
-export const repeatable = header(
-  'Idempotency-Key',
-  'Of your choice: the same key and body are given the first answer again, whatever happened to it',
-  255,
-)
+export const repeatable = {
+  parameters: [
+    header(
+      'Idempotency-Key',
+      'Of your choice: the same key and body are given the first answer again, whatever happened to it',
+      255,
+    ),
+  ],
+}
+
+/** Part of the description of a command that may be sent again, and whose end the client may wait for. */
+export const endsLater = {
+  parameters: [
+    ...repeatable.parameters,
+    header('Prefer', 'wait=N: answers 200 with how it ended when that comes within N seconds, 30 at most', 255),
+  ],
+}
+
+/** The answer of a command that the client waited for. */
+export const ended = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
+  ...created(description, schema),
+  headers: commandHeaders.extend({ Location: z.string(), 'Preference-Applied': z.string() }),
+})
 
 /** Part of the description of a read that waits for a change. */
-export const awaiting = header(
-  'Consistency-Token',
-  'From the answer of a command: waits up to 5 s until its change is seen',
-  8_192,
-)
+export const awaiting = {
+  parameters: [
+    header('Consistency-Token', 'From the answer of a command: waits up to 5 s until its change is seen', 8_192),
+  ],
+}
+
+/** Part of the description of a read that waits for a change and may be asked for conditionally. */
+export const cacheable = {
+  parameters: [...awaiting.parameters, header('If-None-Match', 'The ETag of an earlier answer', 1_024)],
+}
 
 export const idParameter = z.object({
   id: z

@@ -16,22 +16,28 @@ import type { BffOptions } from './bff.ts'
 import { forCustomers, forSignedIn, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
 import type { Identity } from './identity.ts'
+import { answerSnapshot } from './conditional.ts'
+import { orderExample } from './examples.ts'
 import { orNull } from './problems.ts'
 import { decodeCursor, encodeCursor, pageInput, placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
 import {
   awaiting,
   bearer,
+  cacheable,
   changed,
+  conditionally,
   createRouter,
   created,
+  ended,
+  endsLater,
   idParameter,
   jsonBody,
   problems,
   repeatable,
 } from './openapi.ts'
 
-const order = z.object(orderSnapshot.shape).openapi('Order')
+const order = z.object(orderSnapshot.shape).openapi('Order', { example: orderExample })
 
 const tags = ['orders']
 
@@ -41,11 +47,12 @@ const placing = createRoute({
   tags,
   summary: 'Buy now',
   ...forCustomers,
-  ...repeatable,
+  ...endsLater,
   request: jsonBody(placeOrderInput),
   responses: {
+    200: ended('How it ended, for a client that preferred to wait', order),
     202: created('Pending until the payment is known; Location is the order', order),
-    ...problems(400, 401, 403, 409, 413, 415, 422),
+    ...problems(400, 401, 403, 408, 409, 413, 415, 422),
   },
 })
 
@@ -55,15 +62,17 @@ const read = createRoute({
   tags,
   summary: 'Read an order',
   security: bearer,
-  ...awaiting,
+  ...cacheable,
   request: { params: idParameter },
   responses: {
-    200: { description: 'The order', content: { 'application/json': { schema: order } } },
+    ...conditionally('The order', order),
     ...problems(400, 401, 404),
   },
 })
 
-const page = z.object({ items: z.array(order), nextCursor: z.string().nullable() }).openapi('OrderPage')
+const page = z
+  .object({ items: z.array(order), nextCursor: z.string().nullable() })
+  .openapi('OrderPage', { example: { items: [orderExample], nextCursor: null } })
 
 const list = createRoute({
   method: 'get',
@@ -123,8 +132,8 @@ export const versionsOfOrder = ({ id, version }: OrderSnapshot): SnapshotVersion
   { module: 'orders', thing: 'order', id, version },
 ]
 
-const answer = (snapshot: OrderSnapshot): Answer => ({
-  status: 202,
+const answer = (snapshot: OrderSnapshot, status: 200 | 202 = 202): Answer => ({
+  status,
   body: snapshot,
   location: `/orders/${snapshot.id}`,
   changed: versionsOfOrder(snapshot),
@@ -137,9 +146,16 @@ export const orderRoutes = ({ modules }: BffOptions) => {
       const { call, identity } = c.var
       const input = { userId: identity.userId, ...c.req.valid('json') }
       const run = (keep?: Keep) => placeOrder(module.context(call.trace, keep), input)
-      return once(c, { call, identity, input, module, run, answer }) as never
+      const ending = async (id: string) => {
+        const order = await getOrder(call.orders, id)
+        return order.status === 'pending' ? undefined : answer(order, 200)
+      }
+      return once(c, { call, identity, input, module, run, answer, ending }) as never
     })
-    .openapi(read, async (c) => c.json(await readOrder(c.get('call'), c.req.valid('param').id), 200))
+    .openapi(read, async (c) => {
+      const found = await readOrder(c.get('call'), c.req.valid('param').id)
+      return answerSnapshot(c, found.version, found)
+    })
     .openapi(list, async (c) => {
       const { limit, cursor } = c.req.valid('query')
       const { items, next } = await readOrders(c.get('call'), { limit, before: decodeCursor(cursor) })

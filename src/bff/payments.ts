@@ -7,10 +7,21 @@ import type { BffOptions } from './bff.ts'
 import { forOperators, mayActFor } from './access.ts'
 import type { Call } from './call.ts'
 import { type Answer, once } from './once.ts'
+import { answerSnapshot } from './conditional.ts'
+import { paymentExample } from './examples.ts'
 import { orNull } from './problems.ts'
-import { awaiting, bearer, changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
+import {
+  bearer,
+  cacheable,
+  changed,
+  conditionally,
+  createRouter,
+  idParameter,
+  problems,
+  repeatable,
+} from './openapi.ts'
 
-const payment = z.object(paymentSnapshot.shape).openapi('Payment')
+const payment = z.object(paymentSnapshot.shape).openapi('Payment', { example: paymentExample })
 
 const tags = ['payments']
 
@@ -20,10 +31,10 @@ const read = createRoute({
   tags,
   summary: 'Read a payment',
   security: bearer,
-  ...awaiting,
+  ...cacheable,
   request: { params: idParameter },
   responses: {
-    200: { description: 'The payment', content: { 'application/json': { schema: payment } } },
+    ...conditionally('The payment', payment),
     ...problems(400, 401, 404),
   },
 })
@@ -66,7 +77,10 @@ const answer = (snapshot: PaymentSnapshot): Answer => ({
 export const paymentRoutes = ({ modules }: BffOptions) => {
   const module = modules.payments
   return createRouter()
-    .openapi(read, async (c) => c.json(await readPayment(c.get('call'), c.req.valid('param').id), 200))
+    .openapi(read, async (c) => {
+      const found = await readPayment(c.get('call'), c.req.valid('param').id)
+      return answerSnapshot(c, found.version, found)
+    })
     .openapi(refunding, async (c) => {
       const { call, identity } = c.var
       const input = { id: c.req.valid('param').id }

@@ -4,6 +4,7 @@ import {
   DomainError,
   ElsewhereError,
   OverloadedError,
+  TimedOutError,
   TooManyAttemptsError,
   UnavailableError,
   isTransient,
@@ -75,6 +76,8 @@ const answers: Record<string, [ContentfulStatusCode, string]> = {
   'not-first': [409, 'Not first'],
   'too-old': [409, 'Too old'],
   undecodable: [409, 'Undecodable'],
+  'method-not-allowed': [405, 'Method not allowed'],
+  'body-too-slow': [408, 'Body too slow'],
   'too-large': [413, 'Too large'],
   'too-many-attempts': [429, 'Too many attempts'],
 }
@@ -109,6 +112,10 @@ export const toFailure = (error: unknown): Failure => {
     const { code, message, retryAfterSeconds } = error
     const title = code === 'module-not-hosted' ? 'Module not hosted' : 'Module not answering'
     return { problem: problem(503, title, code, message), retryAfterSeconds, fault: code === 'module-not-answering' }
+  }
+  if (error instanceof TimedOutError) {
+    const { message, retryAfterSeconds } = error
+    return { problem: problem(503, 'Timed out', 'timeout', message), retryAfterSeconds, fault: true }
   }
   if (isTransient(error)) {
     const retryAfterSeconds = error instanceof UnavailableError ? error.retryAfterSeconds : 1

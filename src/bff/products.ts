@@ -3,12 +3,13 @@ import { type ProductSnapshot, changeStock, listProducts, productSnapshot, putPr
 import type { Keep } from '#platform/messaging/outbox'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
+import { productExample } from './examples.ts'
 import { forOperators } from './access.ts'
 import { changeStockInput, putProductInput, skuParameter } from './inputs.ts'
 import { type Answer, once } from './once.ts'
 import { awaiting, changed, createRouter, jsonBody, problems, repeatable, withConsistency } from './openapi.ts'
 
-const product = productSnapshot.omit({ id: true, version: true }).openapi('Product')
+const product = productSnapshot.omit({ id: true, version: true }).openapi('Product', { example: productExample })
 
 const tags = ['products']
 
@@ -34,7 +35,7 @@ const put = createRoute({
   summary: 'Create a product, or change its name and price',
   ...forOperators,
   request: { params: skuParameter, ...jsonBody(putProductInput) },
-  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 413, 415) },
+  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 408, 413, 415) },
 })
 
 const stock = createRoute({
@@ -45,7 +46,7 @@ const stock = createRoute({
   ...forOperators,
   ...repeatable,
   request: { params: skuParameter, ...jsonBody(changeStockInput) },
-  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 404, 409, 413, 415, 422) },
+  responses: { 200: changed('The product', product), ...problems(400, 401, 403, 404, 408, 409, 413, 415, 422) },
 })
 
 /** A product as clients see it. */

@@ -4,6 +4,7 @@ import type { Keep } from '#platform/messaging/outbox'
 import type { SagaSummary } from '#platform/saga/operator'
 import { type Listing, askOthers, hostedHere, listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
+import { sagaExample } from './examples.ts'
 import { forOperators } from './access.ts'
 import { once } from './once.ts'
 import { changed, createRouter, idParameter, problems, repeatable } from './openapi.ts'
@@ -32,7 +33,7 @@ const saga = z
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
   })
-  .openapi('Saga')
+  .openapi('Saga', { example: sagaExample })
 
 const tags = ['operations']
 

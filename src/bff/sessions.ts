@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { signIn, signOut } from '#modules/users'
 import type { BffOptions } from './bff.ts'
 import { createSessionInput } from './inputs.ts'
+import { sessionExample } from './examples.ts'
 import { forSignedIn } from './access.ts'
 import { changed, commandHeaders, createRouter, jsonBody, problems, withConsistency } from './openapi.ts'
 import type { Call } from './call.ts'
@@ -9,7 +10,9 @@ import { noteUser } from './users.ts'
 
 export type Session = { token: string; expiresAt: string; userId: string }
 
-const session = z.object({ token: z.string(), expiresAt: z.iso.datetime(), userId: z.uuid() }).openapi('Session')
+const session = z
+  .object({ token: z.string(), expiresAt: z.iso.datetime(), userId: z.uuid() })
+  .openapi('Session', { example: sessionExample })
 
 const tags = ['sessions']
 
@@ -19,7 +22,7 @@ const create = createRoute({
   tags,
   summary: 'Sign in',
   request: jsonBody(createSessionInput),
-  responses: { 201: changed('Signed in', session), ...problems(400, 401, 413, 415, 429) },
+  responses: { 201: changed('Signed in', session), ...problems(400, 401, 408, 413, 415, 429) },
 })
 
 const end = createRoute({
@@ -33,10 +36,11 @@ const end = createRoute({
 
 /** Checks the credentials and issues a token. @throws DomainError `bad-credentials`, `too-many-attempts` */
 export const createSession = async (
-  { tokens }: Pick<BffOptions, 'tokens'>,
+  { tokens, limits }: Pick<BffOptions, 'tokens' | 'limits'>,
   call: Call,
   input: z.infer<typeof createSessionInput>,
 ): Promise<Session> => {
+  await limits.signIn(call.address())
   const { userId, role, version } = await signIn(call.users, input)
   noteUser(call, { id: userId, version })
   const { token, expiresAt } = await tokens.issue({ userId, role })

@@ -5,11 +5,23 @@ import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { forOperators, refuseCustomer } from './access.ts'
 import type { Call } from './call.ts'
+import { answerSnapshot } from './conditional.ts'
+import { settlementExample } from './examples.ts'
 import { settlementInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
-import { awaiting, bearer, createRouter, created, idParameter, jsonBody, problems, repeatable } from './openapi.ts'
+import {
+  bearer,
+  cacheable,
+  conditionally,
+  createRouter,
+  created,
+  idParameter,
+  jsonBody,
+  problems,
+  repeatable,
+} from './openapi.ts'
 
-const settlement = settlementSnapshot.omit({ version: true }).openapi('Settlement')
+const settlement = settlementSnapshot.omit({ version: true }).openapi('Settlement', { example: settlementExample })
 
 const tags = ['settlements']
 
@@ -23,7 +35,7 @@ const start = createRoute({
   request: jsonBody(settlementInput),
   responses: {
     202: created('Running; Location is the settlement', settlement),
-    ...problems(400, 401, 403, 413, 415, 422),
+    ...problems(400, 401, 403, 408, 413, 415, 422),
   },
 })
 
@@ -33,10 +45,10 @@ const read = createRoute({
   tags,
   summary: 'Read a settlement and its progress',
   security: bearer,
-  ...awaiting,
+  ...cacheable,
   request: { params: idParameter },
   responses: {
-    200: { description: 'The settlement', content: { 'application/json': { schema: settlement } } },
+    ...conditionally('The settlement', settlement),
     ...problems(400, 401, 403, 404),
   },
 })
@@ -80,5 +92,8 @@ export const settlementRoutes = ({ modules }: BffOptions) => {
       const run = (keep?: Keep) => startSettlement(module.context(call.trace, keep), input)
       return once(c, { call, identity, input, module, run, answer }) as never
     })
-    .openapi(read, async (c) => c.json(toSettlement(await readSettlement(c.get('call'), c.req.valid('param').id)), 200))
+    .openapi(read, async (c) => {
+      const found = await readSettlement(c.get('call'), c.req.valid('param').id)
+      return answerSnapshot(c, found.version, toSettlement(found))
+    })
 }

@@ -256,14 +256,7 @@ describe('a body beyond the limit is refused as a problem', () => {
 })
 
 test('a route that does not exist is a 404 problem, whatever the method', async () => {
-  const requests = [
-    'GET /',
-    'GET /nowhere',
-    'PUT /users',
-    'POST /livez',
-    'DELETE /graphql',
-    'GET /docs/../package.json',
-  ]
+  const requests = ['GET /', 'GET /nowhere', 'PUT /nowhere', 'POST /users/1/2', 'GET /docs/../package.json']
   for (const request of requests) {
     const [method = '', path = ''] = request.split(' ')
     expect(refusal(await client.send(method, path))).toEqual({ status: 404, code: 'not-found' })

@@ -61,6 +61,11 @@ export class ElsewhereError extends UnavailableError {
   }
 }
 
+/** It took too long, and whether it will still have its effect is not known. The message is public. */
+export class TimedOutError extends UnavailableError {
+  override readonly name = 'TimedOutError'
+}
+
 /** A setting or a state of the environment that forbids the start; the message says what to do. */
 export class StartError extends Error {
   override readonly name = 'StartError'
@@ -139,4 +144,6 @@ export const isTransient = (error: unknown): boolean => {
   return certificateFault(error) !== undefined
 }
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+/** What an error says, without the values of a statement that failed: these may be anybody's name, and messages are logged. */
+export const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/\nparams: [^]*$/, '')

@@ -33,10 +33,7 @@ export const stopOnSignals = ({ log, timeoutMs, steps }: StopOptions): void => {
   process.on('SIGTERM', () => void stop('SIGTERM'))
   process.on('SIGINT', () => void stop('SIGINT'))
   const crash = (error: unknown) => {
-    log.fatal(
-      { error: error instanceof Error ? { message: error.message, stack: error.stack } : error },
-      'a fault that nobody caught',
-    )
+    log.fatal({ error }, 'a fault that nobody caught')
     process.exit(1)
   }
   process.on('uncaughtException', crash)

@@ -63,6 +63,28 @@ test('a refusal is an answer and is not tried again, and a redirect is not follo
   }
 })
 
+test('an answer without end is let go of, and its outcome is unknown', async () => {
+  let sent = 0
+  const part = new Uint8Array(100_000).fill(32)
+  const endless = () =>
+    new Response(
+      new ReadableStream({
+        pull: (controller) => {
+          sent += part.length
+          controller.enqueue(part)
+        },
+      }),
+    )
+  const { url } = serve(endless)
+  const outcome = await outgoing(url, { retries: { ...retries, max: 1 } }).call(post)
+  expect(outcome).toMatchObject({ kind: 'unknown', tries: 2 })
+  expect(outcome.kind === 'unknown' && outcome.error.message).toBe('the other side answered 200 with too much')
+  await eventually(() => {
+    const before = sent
+    return Bun.sleep(20).then(() => expect(sent).toBe(before))
+  })
+})
+
 const faults = {
   'a 503': () => new Response('busy', { status: 503 }),
   'a 429': () => new Response('slower', { status: 429 }),

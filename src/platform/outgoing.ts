@@ -98,7 +98,7 @@ export const createOutgoing = (options: OutgoingOptions): Outgoing => {
 
   const send = async (url: string, request: RequestInit): Promise<Outcome> => {
     const response = await durable('call.send', () => fetch(url, request))
-    const text = await response.text()
+    const text = await readText(response, name)
     const { status } = response
     if (status >= 500 || status === 429) throw new Error(`${name} answered ${status}`)
     return { kind: 'answered', status, body: text === '' ? undefined : parseJson(text, `${name} answered ${status}`) }
@@ -130,6 +130,21 @@ export const createOutgoing = (options: OutgoingOptions): Outgoing => {
       }
     },
   }
+}
+
+/** An answer is a few hundred bytes; one without end would fill the memory. */
+const maxAnswerBytes = 1_000_000
+
+const readText = async (response: Response, name: string): Promise<string> => {
+  const decoder = new TextDecoder()
+  let text = ''
+  let length = 0
+  for await (const bytes of response.body ?? []) {
+    length += bytes.length
+    if (length > maxAnswerBytes) throw new Error(`${name} answered ${response.status} with too much`)
+    text += decoder.decode(bytes, { stream: true })
+  }
+  return text + decoder.decode()
 }
 
 const requestOf = ({ method, body, idempotencyKey, headers }: OutgoingCall): RequestInit => ({

@@ -20,8 +20,8 @@ export type RedisClient = {
   extend(key: string, value: string, ttlMs: number): Promise<boolean>
   /** Sets `key` only if `guard` still holds `guardValue`, and deletes `guard`; false when it does not. */
   setIfGuarded(key: string, value: string, guard: string, guardValue: string): Promise<boolean>
-  /** Counts one up; a counter that is new expires after `ttlMs`. */
-  increment(key: string, ttlMs: number): Promise<void>
+  /** Counts one up; a counter that is new expires after `ttlMs`. Answers the count and when it expires. */
+  increment(key: string, ttlMs: number): Promise<{ count: number; leftMs: number }>
   /** The milliseconds until the key expires; negative when it does not exist or never expires. */
   leftMs(key: string): Promise<number>
   /** Adds ids to sorted lists; one that is there already stays as it is. */
@@ -81,13 +81,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`
 const incrementScript = `
 local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return count`
+return {count, redis.call('PTTL', KEYS[1])}`
 
 type Scripted = Redis & {
   setUnlessNewer(keyCount: number, ...keysAndValues: (string | number)[]): Promise<number>
   setIfGuarded(key: string, guard: string, value: string, guardValue: string): Promise<number>
   extendHeld(key: string, value: string, ttlMs: number): Promise<number>
-  incrementExpiring(key: string, ttlMs: number): Promise<number>
+  incrementExpiring(key: string, ttlMs: number): Promise<[count: number, leftMs: number]>
 }
 
 type RedisOptions = { url: string; name: string; log: Log } & Trusted
@@ -182,7 +182,8 @@ export const openRedis = (options: RedisOptions): RedisClient => {
     setIfGuarded: async (key, value, guard, guardValue) =>
       (await write('redis.mark', () => redis.setIfGuarded(key, guard, value, guardValue))) === 1,
     increment: async (key, ttlMs) => {
-      await write('redis.count', () => redis.incrementExpiring(key, ttlMs))
+      const [count, leftMs] = await write('redis.count', () => redis.incrementExpiring(key, ttlMs))
+      return { count, leftMs }
     },
     leftMs: (key) => answered(redis.pttl(key)),
     addToLists: async (entries) => {

@@ -1,11 +1,13 @@
 import { afterAll, afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { type UserSnapshot, userSnapshot } from '#modules/users'
 import { openPostgres } from '#platform/postgres'
+import type { Environment } from '../config.ts'
 import { testEnvironment } from './app.ts'
 import { type Client, createClient, freshEmail } from './client.ts'
 import { eventually } from './eventually.ts'
 import { startProcess } from './process.ts'
 import { openTestRedis } from './redis.ts'
+import { openShop } from './shop.ts'
 import { readTopic } from './topic.ts'
 
 setDefaultTimeout(120_000)
@@ -19,8 +21,8 @@ type Process = Awaited<ReturnType<typeof startProcess>>
 
 const running = new Set<Process>()
 
-const start = async () => {
-  const started = await startProcess(environment)
+const start = async (overrides: Environment = {}) => {
+  const started = await startProcess({ ...environment, ...overrides })
   running.add(started)
   return { ...started, client: createClient(started.url) }
 }
@@ -114,6 +116,23 @@ describe('a process that is told to stop', () => {
     expect(await codesOf([process])).toEqual([0])
     expect(process.logged().map(({ msg }) => msg)).not.toContain('stopped at the deadline with work in hand')
     idle.end()
+  })
+
+  test('answers those who prefer to wait, and does not wait with them', async () => {
+    const { child, client, ended, url } = await start({ PAYMENT_PROVIDER_URL: 'http://127.0.0.1:1' })
+    const shop = await openShop(url, environment)
+    const { token } = await shop.newBuyer()
+    const { sku } = await shop.newProduct(1)
+    await shop.close()
+    const body = { lines: [{ sku, quantity: 1 }], paymentToken: 'tok_declined' }
+    const waiting = client.send('POST', '/orders', { token, body, headers: { prefer: 'wait=30' } })
+    await eventually(async () => {
+      const { body } = await client.send('GET', '/orders', { token })
+      expect(body).toMatchObject({ items: [{ status: 'pending' }] })
+    })
+    child.kill('SIGTERM')
+    expect(await waiting).toMatchObject({ status: 202, body: { status: 'pending' } })
+    expect((await ended()).code).toBe(0)
   })
 
   test('gives its partitions and its shards of the outbox to the others at once', async () => {

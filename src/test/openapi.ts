@@ -8,7 +8,7 @@ type Schema = {
   required?: string[] | undefined
   items?: Schema | undefined
   enum?: unknown[] | undefined
-  format?: 'uuid' | 'date-time' | undefined
+  format?: 'uuid' | 'date-time' | 'email' | undefined
   exclusiveMinimum?: number | undefined
 }
 
@@ -20,12 +20,14 @@ const schema: z.ZodType<Schema> = z.lazy(() =>
     required: z.array(z.string()).optional(),
     items: schema.optional(),
     enum: z.array(z.unknown()).optional(),
-    format: z.enum(['uuid', 'date-time']).optional(),
+    format: z.enum(['uuid', 'date-time', 'email']).optional(),
     exclusiveMinimum: z.number().optional(),
     minimum: z.unknown().optional(),
     maximum: z.unknown().optional(),
     minLength: z.unknown().optional(),
     maxLength: z.unknown().optional(),
+    minItems: z.unknown().optional(),
+    maxItems: z.unknown().optional(),
     pattern: z.unknown().optional(),
     example: z.unknown().optional(),
     description: z.unknown().optional(),
@@ -70,11 +72,13 @@ export const unfit = (document: OpenapiDocument, { method, path, status, headers
   return [...lacking, ...misfits(document, media.schema, body, 'body')]
 }
 
-const misfits = (document: OpenapiDocument, { $ref, ...own }: Schema, value: unknown, at: string): string[] => {
-  if ($ref !== undefined) {
-    const target = schema.parse(document.components.schemas[$ref.replace('#/components/schemas/', '')])
-    return misfits(document, target, value, at)
-  }
+export const schemaOf = (document: OpenapiDocument, name: string): Schema =>
+  schema.parse(document.components.schemas[name])
+
+/** What the value has that the schema does not say, or lacks; empty when it fits. */
+export const misfits = (document: OpenapiDocument, { $ref, ...own }: Schema, value: unknown, at: string): string[] => {
+  if ($ref !== undefined)
+    return misfits(document, schemaOf(document, $ref.replace('#/components/schemas/', '')), value, at)
   const found: string[] = []
   if (own.type !== undefined && ![own.type].flat().some((type) => isOfType(type, value)))
     return [`${at} is not ${String(own.type)}`]
@@ -96,7 +100,7 @@ const misfits = (document: OpenapiDocument, { $ref, ...own }: Schema, value: unk
   return found
 }
 
-const formats = { uuid: z.uuid(), 'date-time': z.iso.datetime() }
+const formats = { uuid: z.uuid(), 'date-time': z.iso.datetime(), email: z.email() }
 
 const isOfType = (type: string, value: unknown): boolean => {
   if (type === 'null') return value === null

@@ -32,8 +32,8 @@ export const runProcess = (environment: Environment, within?: Within) => {
 }
 
 /** Runs the process until it serves. */
-export const startProcess = async (environment: Environment, within?: Within) => {
-  const started = runProcess({ ...environment, LOG_LEVEL: 'info' }, within)
+export const startProcess = async (environment: Environment, within?: Within, logLevel: 'info' | 'trace' = 'info') => {
+  const started = runProcess({ ...environment, LOG_LEVEL: logLevel }, within)
   const url = await eventually(() => {
     const serving = started.logged().find(({ msg }) => msg === 'serving')
     if (!serving?.url)

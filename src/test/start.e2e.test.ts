@@ -30,6 +30,11 @@ const refusal = async (overrides: Record<string, string | undefined> = {}): Prom
 }
 
 describe('the process refuses to start, with one line and no stack,', () => {
+  test('in production with a secret that anybody can guess', async () => {
+    const line = await refusal({ NODE_ENV: 'production', JWT_KEYS: `k:${'x'.repeat(40)}` })
+    expect(line).toContain('JWT_KEYS is wrong: the secret of k has fewer than 8 different characters')
+  })
+
   test('without a variable', async () => {
     expect(await refusal({ JWT_KEYS: undefined })).toBe('The environment does not fit: JWT_KEYS is not set.')
   })

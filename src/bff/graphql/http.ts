@@ -8,6 +8,7 @@ import {
   getOperationAST,
 } from 'graphql'
 import { OverloadedError } from '#platform/errors'
+import { arriving } from '../bodies.ts'
 import type { Graphql } from './yoga.ts'
 import type { GraphqlContext } from './builder.ts'
 
@@ -59,7 +60,7 @@ export const createGraphqlHandler = ({ yoga, schema, maskError, execute }: Graph
 
   return async (request: Request, context: GraphqlContext): Promise<Response> => {
     if (request.method !== 'POST' || !wantsPlainJson(request.headers)) return throughYoga(request, undefined, context)
-    const body = await request.text()
+    const body = await arriving(request.text(), context.options.requestTimeoutMs)
     const operation = readOperation(body)
     if (!operation) return throughYoga(request, body, context)
     const document = documentOf(operation.query)

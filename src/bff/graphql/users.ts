@@ -1,7 +1,7 @@
-import { type UserSnapshot, closeUser, getUser, registerUser, renameUser } from '#modules/users'
+import { type UserSnapshot, closeUser, getUser, renameUser } from '#modules/users'
 import { createSessionInput, parseInput, registerUserInput, renameUserInput } from '../inputs.ts'
 import { type Session, createSession } from '../sessions.ts'
-import { noteUser, readUser, refuseForeignUser } from '../users.ts'
+import { noteUser, readUser, refuseForeignUser, register } from '../users.ts'
 import { parseId } from './arguments.ts'
 import { builder } from './builder.ts'
 
@@ -60,11 +60,7 @@ builder.mutationFields((t) => ({
   registerUser: t.field({
     type: User,
     args: { input: t.arg({ type: RegisterUserInput, required: true }) },
-    resolve: async (_, { input }, { call }) => {
-      const user = await registerUser(call.users, parseInput(registerUserInput, input))
-      noteUser(call, user)
-      return user
-    },
+    resolve: (_, { input }, { call, options }) => register(options, call, parseInput(registerUserInput, input)),
   }),
   createSession: t.field({
     type: SessionType,

@@ -45,6 +45,8 @@ export const createGraphql = ({ graphiql, log, elsewhere }: Options) => {
   const yoga = createYoga<GraphqlContext>({
     schema,
     graphiql,
+    // The page that Yoga has by itself loads its script from a CDN.
+    renderGraphiQL: async (options) => (await import('@graphql-yoga/render-graphiql')).renderGraphiQL(options),
     landingPage: false,
     logging: false,
     batching: false,

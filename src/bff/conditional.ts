@@ -1,0 +1,28 @@
+import type { Context } from 'hono'
+import { headersOfData } from './headers.ts'
+
+/** Whether the client names this tag among those that it holds; a weak one counts as well (RFC 9110, 13.1.2). */
+const holds = (known: string, tag: string): boolean =>
+  known.split(',').some((item) => ['*', tag, `W/${tag}`].includes(item.trim()))
+
+const cached = { 'Cache-Control': 'private, no-cache', Vary: 'Authorization' }
+const unchanged = headersOfData(cached)
+const changed = headersOfData({ ...cached, 'Content-Type': 'application/json' })
+
+const tagged = (prepared: Headers, tag: string): Headers => {
+  const headers = new Headers(prepared)
+  headers.set('ETag', tag)
+  return headers
+}
+
+/**
+ * Answers a read with a snapshot, tagged by its version: whoever holds that version already is answered 304 and no body.
+ * A cache may keep the answer for this client, and asks each time whether it is still the newest.
+ */
+export const answerSnapshot = (c: Context, version: number, body: object): Response => {
+  const tag = `"${version}"`
+  const known = c.req.header('if-none-match')
+  if (known !== undefined && holds(known, tag))
+    return new Response(null, { status: 304, headers: tagged(unchanged, tag) })
+  return new Response(JSON.stringify(body), { headers: tagged(changed, tag) })
+}

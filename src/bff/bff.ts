@@ -14,6 +14,8 @@ import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
+import { readStoredTexts } from './graphql/stored-documents.ts'
+import type { Streams } from './graphql/streams.ts'
 import { createGraphql } from './graphql/yoga.ts'
 import { healthRoutes } from './health.ts'
 import type { Tokens } from './identity.ts'
@@ -49,6 +51,12 @@ export type BffOptions = {
   maxRequestsInFlight: number
   /** Serve GraphiQL. */
   development: boolean
+  /** Tell clients of GraphQL the schema. */
+  introspection: boolean
+  /** Run no GraphQL but the stored documents. */
+  storedDocumentsOnly: boolean
+  /** The subscriptions that are open. */
+  streams: Streams
 }
 
 /** Bodies larger than this are refused before they are read. */
@@ -57,13 +65,23 @@ const maxBodyBytes = 100_000
 /** Whoever watches over the process is answered also when it has too much to do. */
 const neverRefused = new Set(['/livez', '/readyz', '/metrics'])
 
+/** Yoga sends something every 12 s, unless the client has stopped reading: then the connection ends. */
+const streamIdleSeconds = 60
+
+/** Hono hands on what Bun called it with: the server. */
+const keepOpen = ({ env, req }: { env: unknown; req: { raw: Request } }): void =>
+  (env as Partial<Bun.Server<unknown>> | undefined)?.timeout?.(req.raw, streamIdleSeconds)
+
 const statesFittingLength = (headers: Headers): boolean =>
   !headers.has('transfer-encoding') && Number(headers.get('content-length') ?? 0) <= maxBodyBytes
 
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
-  const { log, development, maxRequestsInFlight, elsewhere } = options
-  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log, elsewhere }))
+  const { log, development, introspection, storedDocumentsOnly, maxRequestsInFlight, elsewhere } = options
+  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, introspection, log, elsewhere }), {
+    stored: readStoredTexts(),
+    storedOnly: storedDocumentsOnly,
+  })
   const app = createRouter()
 
   app.use(async (c, next) => {
@@ -116,6 +134,7 @@ export const createBff = (options: BffOptions) => {
     // Yoga refuses a media type without a word.
     if (response.status === 406 || response.status === 415)
       throw new HTTPException(response.status, { message: response.statusText })
+    if (response.headers.get('content-type') === 'text/event-stream') keepOpen(c)
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })

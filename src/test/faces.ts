@@ -1,11 +1,15 @@
 import type { Context as UsersContext } from '#modules/users'
 import type { Log } from '#platform/log'
 import type { Snapshots } from '#platform/snapshots'
-import { createBff } from '../bff/bff.ts'
+import { createNews } from '#platform/news'
+import { type BffOptions, createBff } from '../bff/bff.ts'
+import { createStreams } from '../bff/graphql/streams.ts'
 import { createTokens } from '../bff/identity.ts'
 
 /** What no client may see of a fault. */
 export const secret = 'column "password_hash" of relation users.users'
+
+const subscribe = () => ({ standing: Promise.resolve(), end: () => undefined })
 
 type Logged = { fields: unknown; message: string }
 
@@ -15,9 +19,9 @@ type Logged = { fields: unknown; message: string }
  */
 export const createFaces = async (
   readError: Error = new Error(secret),
-  options: { commandError?: Error; hash?: () => Promise<string>; maxRequestsInFlight?: number } = {},
+  options: { commandError?: Error; hash?: () => Promise<string> } & Partial<BffOptions> = {},
 ) => {
-  const { commandError, hash = () => Promise.resolve('hash'), maxRequestsInFlight = 1_000 } = options
+  const { commandError, hash = () => Promise.resolve('hash'), maxRequestsInFlight = 1_000, ...faces } = options
   const logged: Logged[] = []
   const note = (fields: unknown, message = '') => void logged.push({ fields, message })
   const log = { debug: note, info: note, warn: note, error: note, fatal: note } as unknown as Log
@@ -48,6 +52,10 @@ export const createFaces = async (
     notReady: () => Promise.resolve(['users: Postgres does not answer']),
     maxRequestsInFlight,
     development: false,
+    introspection: true,
+    storedDocumentsOnly: false,
+    streams: createStreams(createNews({ subscribe }), { maxStreams: 10, maxStreamsPerUser: 10 }),
+    ...faces,
   })
   const userId = '0198c0de-0000-7000-8000-000000000001'
   const { token } = await tokens.issue({ userId, role: 'customer' })

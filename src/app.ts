@@ -1,4 +1,5 @@
 import { createBff } from './bff/bff.ts'
+import { createStreams } from './bff/graphql/streams.ts'
 import { createTokens } from './bff/identity.ts'
 import { createLimits } from './bff/limits.ts'
 import { type Config, type ModuleName, brokerSettings, moduleNames } from './config.ts'
@@ -9,12 +10,14 @@ import { addressesIn } from '#platform/addresses'
 import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
 import { createHints } from '#platform/hints'
+import { stopServer } from '#platform/lifecycle'
 import type { Log } from '#platform/log'
 import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import { hostModule } from '#platform/module'
 import { moduleElsewhere } from '#platform/module-elsewhere'
+import { createNews } from '#platform/news'
 import { createOutgoing } from '#platform/outgoing'
 import { createPasswords } from '#platform/passwords'
 import { type Postgres, openPostgres } from '#platform/postgres'
@@ -122,6 +125,10 @@ export const createApp = (config: Config, log: Log) => {
     },
     payments: hosted.payments ?? seenFromHere('payments', paymentsSnapshots),
   }
+  const streams = createStreams(createNews(redis), {
+    maxStreams: config.MAX_STREAMS,
+    maxStreamsPerUser: config.MAX_STREAMS_PER_USER,
+  })
   const bff = createBff({
     modules: faces,
     elsewhere,
@@ -138,6 +145,9 @@ export const createApp = (config: Config, log: Log) => {
     corsOrigins: config.CORS_ORIGINS,
     stopping: stopping.signal,
     development: config.NODE_ENV === 'development',
+    introspection: config.NODE_ENV !== 'production',
+    storedDocumentsOnly: config.STORED_DOCUMENTS_ONLY,
+    streams,
   })
 
   return {
@@ -150,6 +160,7 @@ export const createApp = (config: Config, log: Log) => {
     /** The modules with the whole context that their commands and queries take. */
     faces,
     bff,
+    streams,
     notReady,
     /** Resolves when Redis answers; the databases and the broker are reached when they are first needed. */
     connected: () => redis.connected(5_000),
@@ -158,10 +169,10 @@ export const createApp = (config: Config, log: Log) => {
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */
     serve: () => serve(config, bff.fetch),
-    /** Answers the requests that only wait, so that a stop has not to wait for them. */
-    endWaits: () => {
+    /** Takes no more requests, answers those that only wait, ends the subscriptions, and waits a while for what is in hand. */
+    stopServing: (server: Bun.Server<unknown>) => {
       stopping.abort()
-      return Promise.resolve()
+      return stopServer(server, { end: streams.end, withinMs: 5_000 })
     },
     stop: async () => {
       await Promise.allSettled(modules.map((module) => module.stop()))

@@ -50,6 +50,9 @@ describe('given what is needed and nothing else', () => {
       ANSWER_RETENTION_MS: 2 * 86_400_000,
       ENDED_RETENTION_MS: 30 * 86_400_000,
       MAX_REQUESTS_IN_FLIGHT: 1_000,
+      MAX_STREAMS: 1_000,
+      MAX_STREAMS_PER_USER: 20,
+      STORED_DOCUMENTS_ONLY: false,
       OUTBOX_MAX_AGE_MS: 1_800_000,
       JWT_KEYS: [
         { kid: 'new', secret },

@@ -10,7 +10,7 @@ const start = async () => {
   const app = createApp(config, log)
   await app.check()
   const server = app.serve()
-  stopOnSignals({ log, timeoutMs: 10_000, steps: [app.endWaits, () => server.stop(), app.stop] })
+  stopOnSignals({ log, timeoutMs: 10_000, steps: [() => app.stopServing(server), app.stop] })
   await app.start()
   log.info({ url: server.url.href }, 'serving')
 }

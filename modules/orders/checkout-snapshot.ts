@@ -47,8 +47,15 @@ export const toCheckoutSnapshot = ({ id, state, version }: StoredSaga<CheckoutDa
   })
 }
 
+/** The list of a user's checkouts that have not ended. */
+export const openCheckoutsOf = (userId: string): string => `open-checkouts-of:${userId}`
+
+/** One that waits for an operator has not ended. */
+export const isOpen = ({ status }: CheckoutSnapshot): boolean => status !== 'completed' && status !== 'compensated'
+
 export const checkoutSnapshots = (checkouts: Checkouts): SnapshotSource<CheckoutSnapshot> => ({
   thing: 'checkout',
+  passingLists: (checkout) => [{ list: openCheckoutsOf(checkout.userId), member: isOpen(checkout) }],
   load: async (tx, ids) => (await checkouts.find(tx, { ids })).map(toCheckoutSnapshot),
   page: async (tx, after, limit) => (await checkouts.find(tx, { after, limit })).map(toCheckoutSnapshot),
 })

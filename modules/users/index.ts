@@ -14,7 +14,7 @@ export { renameUser } from './commands/rename-user.ts'
 export { type SignedIn, signIn } from './commands/sign-in.ts'
 export { signOut } from './commands/sign-out.ts'
 export { getUser } from './queries/get-user.ts'
-export { isSessionAlive } from './queries/is-session-alive.ts'
+export { isSessionAlive, sessionSnapshots } from './queries/is-session-alive.ts'
 
 export const users: ModuleDefinition<'users'> = {
   name: 'users',

@@ -19,6 +19,8 @@ import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
 import { serverOf } from './connection.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
+import { readStoredTexts } from './graphql/stored-documents.ts'
+import type { Streams } from './graphql/streams.ts'
 import { createGraphql } from './graphql/yoga.ts'
 import { exposeHeaders, policyOfGraphiql, secureHeaders, strictTransport } from './headers.ts'
 import { healthRoutes } from './health.ts'
@@ -68,6 +70,12 @@ export type BffOptions = {
   stopping: AbortSignal
   /** Serve GraphiQL. */
   development: boolean
+  /** Tell clients of GraphQL the schema. */
+  introspection: boolean
+  /** Run no GraphQL but the stored documents. */
+  storedDocumentsOnly: boolean
+  /** The subscriptions that are open. */
+  streams: Streams
 }
 
 /** Whoever watches over the process is answered also when it has too much to do. */
@@ -76,10 +84,21 @@ const neverRefused = new Set(['/livez', '/readyz', '/metrics'])
 const timedOut = () =>
   new TimedOutError('This took too long. It may have been done all the same: look, or send it again with the same key.')
 
+/** Yoga sends something every 12 s, unless the client has stopped reading: then the connection ends. */
+const streamIdleSeconds = 60
+
+/** Hono hands on what Bun called it with: the server. */
+const keepOpen = ({ env, req }: { env: unknown; req: { raw: Request } }): void =>
+  (env as Partial<Bun.Server<unknown>> | undefined)?.timeout?.(req.raw, streamIdleSeconds)
+
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
-  const { log, development, proxies, requestTimeoutMs, stopping, corsOrigins, elsewhere } = options
-  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, log, elsewhere }))
+  const { log, development, introspection, storedDocumentsOnly } = options
+  const { proxies, requestTimeoutMs, stopping, corsOrigins, elsewhere } = options
+  const graphql = createGraphqlHandler(createGraphql({ graphiql: development, introspection, log, elsewhere }), {
+    stored: readStoredTexts(),
+    storedOnly: storedDocumentsOnly,
+  })
   const app = createRouter()
   const waits = { load: createLoad(options.maxRequestsInFlight), stopping }
 
@@ -130,6 +149,7 @@ export const createBff = (options: BffOptions) => {
       throw new HTTPException(response.status, { message: response.statusText })
     if (development && c.req.method === 'GET' && response.headers.get('content-type')?.startsWith('text/html'))
       response.headers.set('Content-Security-Policy', policyOfGraphiql)
+    if (response.headers.get('content-type') === 'text/event-stream') keepOpen(c)
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })

@@ -8,7 +8,7 @@ import { type ModuleName, owners } from './owners.ts'
 const everywhere = ['/graphql', '/docs', '/openapi.json', '/livez', '/readyz', '/metrics', '/ops']
 
 const { bff, logged } = await createFaces()
-const { schema } = createGraphql({ graphiql: false, log: console as never, elsewhere: [] })
+const { schema } = createGraphql({ graphiql: false, introspection: false, log: console as never, elsewhere: [] })
 
 const under = (path: string, route: string) => path === route || path.startsWith(`${route}/`)
 

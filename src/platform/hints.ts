@@ -24,8 +24,10 @@ export const createHints = (redis: Pick<RedisClient, 'publish' | 'subscribe'>): 
       }, coalesceMs)
     },
     receive: (name, heard) =>
-      redis.subscribe(`${name}:hints`, (word) => {
-        if (word !== own) heard()
+      void redis.subscribe(`${name}:hints`, {
+        heard: (word) => {
+          if (word !== own) heard()
+        },
       }),
   }
 }

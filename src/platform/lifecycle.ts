@@ -1,5 +1,6 @@
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
+import { sleep } from './retry.ts'
 
 export type StopOptions = {
   log: Log
@@ -38,4 +39,20 @@ export const stopOnSignals = ({ log, timeoutMs, steps }: StopOptions): void => {
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
+}
+
+type Server = { stop(closeActiveConnections?: boolean): Promise<void> }
+
+/**
+ * Takes no new connection, lets the requests in hand finish, and cuts what is left after `withinMs`. A server waits for
+ * answers that have no end, so `end` has to end them.
+ */
+export const stopServer = async (
+  server: Server,
+  { end, withinMs }: { end: () => void; withinMs: number },
+): Promise<void> => {
+  const stopped = server.stop()
+  end()
+  await Promise.race([stopped, sleep(withinMs)])
+  await server.stop(true)
 }

@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis'
+import { type Channels, type Listener, type Subscription, createChannels } from './channels.ts'
 import { type Step, durable } from './durable.ts'
 import { StartError, UnavailableError, certificateFault, messageOf } from './errors.ts'
 import type { Log } from './log.ts'
@@ -9,11 +10,12 @@ export type RedisClient = {
   /** The values of the keys, null where there is none; all calls of one tick share one round trip. */
   get(keys: string[]): Promise<(string | null)[]>
   /**
-   * Sets the keys whose stored JSON has no `version`, or none higher than given; returns how many were set. An equal version
-   * is written again, so that a release which adds to a snapshot's shape reaches the stored ones by a rebuild.
+   * Sets the keys whose stored JSON has no `version`, or none higher than given, together with their places in lists; returns
+   * how many were set. An equal version is written again, so that a release which adds to a snapshot's shape reaches the
+   * stored ones by a rebuild. A newer one is said on the channel that has the key's name.
    */
   setUnlessNewer(entries: VersionedValue[]): Promise<number>
-  /** Sets each key for its own time, in one round trip. */
+  /** Sets each key for its own time, and says so on the channel that has its name; in one round trip. */
   setAll(entries: { key: string; value: string; ttlMs: number }[]): Promise<void>
   set(key: string, value: string, options?: { ttlMs?: number; onlyIfAbsent?: boolean }): Promise<boolean>
   /** Lets `key` live for another `ttlMs` if it still holds `value`; false when it does not. */
@@ -35,8 +37,8 @@ export type RedisClient = {
   delete(keys: string[]): Promise<void>
   /** Says a word to whoever listens to the channel now. */
   publish(channel: string, word: string): Promise<void>
-  /** Listens to a channel, from when its own connection stands; what is said while it does not is not heard. */
-  subscribe(channel: string, heard: (word: string) => void): void
+  /** Listens to a channel by a connection of its own, shared by all channels; what is said while it is away is not heard. */
+  subscribe(channel: string, listener: Listener): Subscription
   /**
    * Resolves when the connection stands, or the first try to connect failed since Redis is away.
    * @throws StartError when it showed a certificate that is not trusted, or does not let us in
@@ -53,20 +55,35 @@ export type RedisClient = {
 
 export type RedisServer = { runId: string; evictedKeys: number; evictionPolicy: string; maxMemory: number }
 
-export type VersionedValue = { key: string; version: number; value: string }
+/** `places` are the lists that an id belongs to with this version and no longer does; they change with the value or not at all. */
+export type VersionedValue = {
+  key: string
+  version: number
+  value: string
+  places?: { list: string; id: string; member: boolean }[]
+}
 
 const setUnlessNewerScript = `
-local set = 0
-for i, key in ipairs(KEYS) do
+local set, count = {}, tonumber(ARGV[1])
+for i = 1, count do
+  local key, given = KEYS[i], tonumber(ARGV[2 * i])
   local stored = redis.call('GET', key)
   local readable, decoded = pcall(cjson.decode, stored or '')
   local version = readable and type(decoded) == 'table' and tonumber(decoded.version)
-  if not version or version <= tonumber(ARGV[2 * i - 1]) then
-    redis.call('SET', key, ARGV[2 * i])
-    set = set + 1
+  if not version or version <= given then
+    redis.call('SET', key, ARGV[2 * i + 1])
+    table.insert(set, i)
+    set[key] = true
+    if version ~= given then redis.call('PUBLISH', key, given) end
   end
 end
-return set`
+for i = count + 1, #KEYS do
+  local at = 2 * count + 2 + 3 * (i - count - 1)
+  if set[ARGV[at]] then
+    if ARGV[at + 2] == '1' then redis.call('ZADD', KEYS[i], 0, ARGV[at + 1]) else redis.call('ZREM', KEYS[i], ARGV[at + 1]) end
+  end
+end
+return #set`
 
 const setIfGuardedScript = `
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
@@ -130,7 +147,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
   }) as Scripted
   let server: RedisServer | undefined
   let receiver: Redis | undefined
-  const heardBy = new Map<string, (word: string) => void>()
+  const channels = createChannels(() => (receiver ??= openReceiver(options, channels)))
   let reported = ''
   let refusal: string | undefined
   const tried = Promise.withResolvers<void>()
@@ -164,14 +181,18 @@ export const openRedis = (options: RedisOptions): RedisClient => {
     get: createGet((keys) => answered(redis.mget(keys))),
     setUnlessNewer: async (entries) => {
       if (entries.length === 0) return 0
-      const keys = entries.map(({ key }) => key)
+      const places = entries.flatMap(({ key, places = [] }) => places.map((place) => ({ key, ...place })))
+      const keys = [...entries.map(({ key }) => key), ...places.map(({ list }) => list)]
       const values = entries.flatMap(({ version, value }) => [version, value])
-      return write('redis.snapshots', () => redis.setUnlessNewer(keys.length, ...keys, ...values))
+      const moves = places.flatMap(({ key, id, member }) => [key, id, member ? 1 : 0])
+      return write('redis.snapshots', () =>
+        redis.setUnlessNewer(keys.length, ...keys, entries.length, ...values, ...moves),
+      )
     },
     setAll: async (entries) => {
       if (entries.length === 0) return
       const pipeline = redis.pipeline()
-      for (const { key, value, ttlMs } of entries) pipeline.set(key, value, 'PX', ttlMs)
+      for (const { key, value, ttlMs } of entries) pipeline.set(key, value, 'PX', ttlMs).publish(key, value)
       await write('redis.flags', () => pipeline.exec())
     },
     set: async (key, value, { ttlMs, onlyIfAbsent } = {}) => {
@@ -232,12 +253,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
     publish: async (channel, word) => {
       await answered(redis.publish(channel, word))
     },
-    subscribe: (channel, heard) => {
-      heardBy.set(channel, heard)
-      // Not with a socketTimeout: a channel may be silent for long.
-      receiver ??= openReceiver(options, heardBy)
-      receiver.subscribe(channel).catch(() => undefined)
-    },
+    subscribe: channels.listen,
     close: () => {
       redis.disconnect()
       receiver?.disconnect()
@@ -245,17 +261,21 @@ export const openRedis = (options: RedisOptions): RedisClient => {
   }
 }
 
-const openReceiver = (options: RedisOptions, heardBy: Map<string, (word: string) => void>): Redis => {
+/** Not with a socketTimeout: a channel may be silent for long. */
+const openReceiver = (options: RedisOptions, channels: Pick<Channels, 'say' | 'stand'>): Redis => {
   const receiver = new Redis(options.url, {
     ...tlsOf(options),
-    connectionName: `${options.name}-hints`,
+    connectionName: `${options.name}-channels`,
     connectTimeout: 2_000,
     maxRetriesPerRequest: null,
     retryStrategy: (times) => Math.min(100 * times, 1_000),
+    // Done by the channels, which have to know when it is done.
+    autoResubscribe: false,
   })
   // The other connection reports that Redis is away.
   receiver.on('error', () => undefined)
-  receiver.on('message', (channel, word) => heardBy.get(channel)?.(word))
+  receiver.on('ready', channels.stand)
+  receiver.on('message', channels.say)
   return receiver
 }
 

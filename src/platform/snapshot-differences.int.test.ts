@@ -30,9 +30,16 @@ const things: SnapshotSource<Thing> = {
   load: (tx, ids) => query(tx, sql`id = any (${`{${ids.join(',')}}`}::int[])`),
   page: (tx, after, limit) => query(tx, sql`id > ${Number(after ?? 0)} order by things.id limit ${limit}`),
   lists: ({ owner }) => [`things-of:${owner}`],
+  passingLists: ({ id }) => [{ list: 'high', member: Number(id) > 38 }],
 }
 
-const other: SnapshotSource = { ...things, thing: 'other', page: () => Promise.resolve([]), lists: () => ['others'] }
+const other: SnapshotSource = {
+  ...things,
+  thing: 'other',
+  page: () => Promise.resolve([]),
+  lists: () => ['others'],
+  passingLists: () => [],
+}
 
 const snapshots = createSnapshots({
   module: 'orders',
@@ -87,6 +94,17 @@ test('what is beyond the tables is found, whatever it looks like', async () => {
     'thing 41 is in Redis and not in the tables',
     'thing no number is in Redis and not in the tables',
   ])
+})
+
+test('a list that things leave again is compared with what they are now', async () => {
+  await raw.send('ZREM', ['orders:high', '39'])
+  await raw.send('ZADD', ['orders:high', '0', '38'])
+  expect((await snapshots.differences()).toSorted()).toEqual([
+    'the list orders:high has 38, which does not belong to it',
+    'thing 39 is not in the list orders:high',
+  ])
+  await snapshots.rebuild()
+  expect(await snapshots.differences()).toEqual([])
 })
 
 test('of very many differences a hundred are told', async () => {

@@ -54,18 +54,26 @@ const differenceOf = (stored: string | null, snapshot: Snapshot): string | undef
   return `has version ${held.version} in Redis and ${snapshot.version} in the tables; what differs: ${different.join(', ')}`
 }
 
+const isListed = ({ lists, passingLists }: SnapshotSource): boolean => lists !== undefined || passingLists !== undefined
+
+/** The lists that the snapshot belongs to now. */
+const listsOf = ({ lists, passingLists }: SnapshotSource, snapshot: Snapshot): string[] => [
+  ...(lists?.(snapshot) ?? []),
+  ...(passingLists?.(snapshot) ?? []).filter(({ member }) => member).map(({ list }) => list),
+]
+
 async function* lackingInLists(
   { module, redis }: Compared,
-  { thing, lists }: SnapshotSource,
+  source: SnapshotSource,
   page: Snapshot[],
 ): AsyncGenerator<string> {
-  if (!lists) return
+  if (!isListed(source)) return
   const places = page.flatMap((snapshot) =>
-    lists(snapshot).map((list) => ({ key: `${module}:${list}`, id: snapshot.id })),
+    listsOf(source, snapshot).map((list) => ({ key: `${module}:${list}`, id: snapshot.id })),
   )
   const there = await redis.inLists(places)
   for (const [index, { key, id }] of places.entries()) {
-    if (!there[index]) yield `${thing} ${id} is not in the list ${key}`
+    if (!there[index]) yield `${source.thing} ${id} is not in the list ${key}`
   }
 }
 
@@ -136,20 +144,18 @@ const strangersIn = async (compared: Compared, key: string, ids: string[]): Prom
   const { module, redis, keyOf, sources } = compared
   const list = key.slice(module.length + 1)
   let strangers = ids
-  for (const { thing, lists } of sources) {
-    if (!lists) continue
-    const stored = await redis.get(strangers.map((id) => keyOf(thing, id)))
+  for (const source of sources.filter(isListed)) {
+    const stored = await redis.get(strangers.map((id) => keyOf(source.thing, id)))
     strangers = strangers.filter((_, index) => {
       const held = parsed(stored[index] ?? '')
-      return !held || !lists(held).includes(list)
+      return !held || !listsOf(source, held).includes(list)
     })
   }
-  for (const source of sources) {
-    if (!source.lists) continue
+  for (const source of sources.filter(isListed)) {
     const known = await load(compared, source, strangers)
     strangers = strangers.filter((id) => {
       const snapshot = known.get(id)
-      return !snapshot || !source.lists?.(snapshot).includes(list)
+      return !snapshot || !listsOf(source, snapshot).includes(list)
     })
   }
   return strangers

@@ -19,6 +19,8 @@ export type SnapshotSource<Kept extends Snapshot = Snapshot> = {
   page(tx: Tx, after: string | undefined, limit: number): Promise<Kept[]>
   /** The lists that the snapshot belongs to for good, each ordered by id: `<module>:<list>`. */
   lists?(snapshot: Kept): string[]
+  /** The lists that the snapshot can be in for a time, and whether it is with this version; each ordered by id. */
+  passingLists?(snapshot: Kept): { list: string; member: boolean }[]
   /** The ids that are flagged, each until a time; for a thing that is a flag and has no snapshots. */
   flags?(tx: Tx, now: Date): Promise<{ id: string; until: Date }[]>
 }
@@ -32,7 +34,7 @@ export type Snapshots = SnapshotReader & {
   write(thing: string, snapshots: Snapshot[]): Promise<void>
   /** Projects the present state of these aggregates from the tables as `tx` sees them. */
   project(tx: Tx, thing: string, ids: string[]): Promise<void>
-  /** Lets go of the snapshots of these ids that the tables, as `tx` sees them, no longer have; for what is in no list. */
+  /** Lets go of the snapshots of these ids that the tables, as `tx` sees them, no longer have; for what is in no list for good. */
   forget(tx: Tx, ids: string[]): Promise<void>
   /** Marks an id until a time; `read` answers a string for it until then. */
   flag(thing: string, id: string, until: Date): Promise<void>
@@ -76,8 +78,11 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
     return source
   }
 
+  const placesOf = (passing: { list: string; member: boolean }[], id: string) =>
+    passing.map(({ list, member }) => ({ list: `${module}:${list}`, id, member }))
+
   const write: Snapshots['write'] = async (thing, snapshots) => {
-    const lists = sourceOf(thing).lists
+    const { lists, passingLists } = sourceOf(thing)
     if (lists) {
       await redis.addToLists(
         snapshots.flatMap((snapshot) => lists(snapshot).map((list) => ({ key: `${module}:${list}`, id: snapshot.id }))),
@@ -88,6 +93,7 @@ export const createSnapshots = ({ module, redis, read, sources, log, pageSize = 
         key: snapshotKey(module, thing, snapshot.id),
         version: snapshot.version,
         value: JSON.stringify(snapshot),
+        ...(passingLists ? { places: placesOf(passingLists(snapshot), snapshot.id) } : {}),
       })),
     )
   }

@@ -2,11 +2,15 @@ import type { Context as UsersContext } from '#modules/users'
 import { addressesIn } from '#platform/addresses'
 import type { Log } from '#platform/log'
 import type { Snapshots } from '#platform/snapshots'
+import { createNews } from '#platform/news'
 import { type BffOptions, createBff } from '../bff/bff.ts'
+import { createStreams } from '../bff/graphql/streams.ts'
 import { createTokens } from '../bff/identity.ts'
 
 /** What no client may see of a fault. */
 export const secret = 'column "password_hash" of relation users.users'
+
+const subscribe = () => ({ standing: Promise.resolve(), end: () => undefined })
 
 type Logged = { fields: unknown; message: string }
 
@@ -54,6 +58,9 @@ export const createFaces = async (
     corsOrigins: [],
     stopping: new AbortController().signal,
     development: false,
+    introspection: true,
+    storedDocumentsOnly: false,
+    streams: createStreams(createNews({ subscribe }), { maxStreams: 10, maxStreamsPerUser: 10 }),
     ...faces,
   })
   const userId = '0198c0de-0000-7000-8000-000000000001'

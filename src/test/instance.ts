@@ -10,6 +10,7 @@ export const openInstance = async (environment: Environment) => {
   const server = app.serve()
   const url = server.url.href.replace(/\/$/, '')
   return {
+    app,
     url,
     client: createClient(url),
     close: async () => {

@@ -111,6 +111,11 @@ export const openShop = async (url: string, environment: Environment) => {
     orders,
     payments,
     newBuyer,
+    /** A token of the user that expires so soon. */
+    tokenOf: async (userId: string, ttlSeconds: number): Promise<string> => {
+      const brief = createTokens({ keys: parseConfig(environment).JWT_KEYS, ttlSeconds })
+      return (await brief.issue({ userId, role: 'customer' })).token
+    },
     newProduct,
     buy: async (buyer: Buyer, lines: Wanted, paymentToken = 'tok_visa'): Promise<OrderSnapshot> =>
       accepted(orderSnapshot, await post('/orders', buyer, lines, paymentToken)),

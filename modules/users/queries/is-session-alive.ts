@@ -13,3 +13,9 @@ export const isSessionAlive = async (
   if (signedOut !== null) return false
   return stored === null || decodeUser(stored).status === 'active'
 }
+
+/** The snapshots that say whether the session is alive: when it ends, one of them has changed. */
+export const sessionSnapshots = ({ tokenId, userId }: { tokenId: string; userId: string }) => [
+  { module: 'users', thing: 'signed-out', id: tokenId },
+  { module: 'users', thing: 'user', id: userId },
+]

@@ -7,10 +7,14 @@ export const parseId = (id: string): string => parseInput(idParameter, { id }).i
 
 const firstInput = z.object({ first: pageSize })
 
+/** How many of a list an argument asks for. @throws InvalidInputError */
+export const parseFirst = (first: number | null | undefined): number =>
+  parseInput(firstInput, { first: first ?? undefined }).first
+
 type Page = { first?: number | null | undefined; after?: string | null | undefined }
 
 /** The page that a connection's arguments ask for. @throws InvalidInputError */
-export const parsePage = ({ first, after }: Page): { limit: number; before: string | undefined } => {
-  const { first: limit } = parseInput(firstInput, { first: first ?? undefined })
-  return { limit, before: decodeCursor(after ?? undefined, 'after') }
-}
+export const parsePage = ({ first, after }: Page): { limit: number; before: string | undefined } => ({
+  limit: parseFirst(first),
+  before: decodeCursor(after ?? undefined, 'after'),
+})

@@ -29,3 +29,4 @@ builder.scalarType('DateTime', {
 
 builder.queryType()
 builder.mutationType()
+builder.subscriptionType()

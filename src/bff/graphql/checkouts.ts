@@ -1,12 +1,14 @@
-import { type CheckoutSnapshot, checkoutSnapshot, startCheckout } from '#modules/orders'
+import { type CheckoutSnapshot, checkoutSnapshot, listOpenCheckouts, startCheckout } from '#modules/orders'
 import { requireCustomer } from '../access.ts'
 import { readCheckout, versionsOfCheckout } from '../checkouts.ts'
 import { parseInput, placeOrderInput } from '../inputs.ts'
 import { findOrder } from '../orders.ts'
-import { parseId } from './arguments.ts'
+import { parseFirst, parseId } from './arguments.ts'
 import { builder } from './builder.ts'
 import { mutateOnce } from './once.ts'
 import { Order, PlaceOrderInput } from './orders.ts'
+import { shared } from './shared.ts'
+import { User } from './users.ts'
 
 const CheckoutStepStatus = builder.enumType('CheckoutStepStatus', {
   values: ['pending', 'running', 'done', 'failed', 'compensated'] as const,
@@ -25,7 +27,7 @@ const CheckoutStep = builder.objectRef<CheckoutSnapshot['steps'][number]>('Check
   }),
 })
 
-const Checkout = builder.objectRef<CheckoutSnapshot>('Checkout').implement({
+export const Checkout = builder.objectRef<CheckoutSnapshot>('Checkout').implement({
   fields: (t) => ({
     id: t.exposeID('id'),
     userId: t.exposeID('userId'),
@@ -50,6 +52,18 @@ builder.queryField('checkout', (t) =>
     nullable: true,
     args: { id: t.arg.id({ required: true }) },
     resolve: (_, { id }, { call }) => readCheckout(call, parseId(id)),
+  }),
+)
+
+builder.objectField(User, 'openCheckouts', (t) =>
+  t.field({
+    type: [Checkout],
+    description: 'The newest checkouts that have not ended; one that waits for an operator has not',
+    args: { first: t.arg.int() },
+    resolve: ({ id }, { first }, { call }) => {
+      const wanted = { userId: id, limit: parseFirst(first) }
+      return shared(call, `checkouts ${JSON.stringify(wanted)}`, () => listOpenCheckouts(call.orders, wanted))
+    },
   }),
 )
 

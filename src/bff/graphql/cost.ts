@@ -13,10 +13,11 @@ export const maxFields = 100_000
 
 /** Of how many things a list is taken to be; a page is as long as `first` says. The depth of introspection is Yoga's to limit. */
 const lengths: Record<string, number> = { products: 100, lines: 5, steps: 4 }
+const pages = new Set(['orders', 'openCheckouts'])
 const pageLength = { unsaid: 20, most: 100 }
 
 const lengthOf = ({ name, arguments: given = [] }: FieldNode): number => {
-  if (name.value !== 'orders') return lengths[name.value] ?? 1
+  if (!pages.has(name.value)) return lengths[name.value] ?? 1
   const first = given.find((argument) => argument.name.value === 'first')?.value
   if (!first) return pageLength.unsaid
   return first.kind === Kind.INT ? Math.max(1, Math.min(Number(first.value), pageLength.most)) : pageLength.most

@@ -47,7 +47,7 @@ const SettlementTotal = builder.objectRef<SettlementSnapshot['totals'][number]>(
   }),
 })
 
-const Settlement = builder.objectRef<SettlementSnapshot>('Settlement').implement({
+export const Settlement = builder.objectRef<SettlementSnapshot>('Settlement').implement({
   fields: (t) => ({
     id: t.exposeID('id'),
     status: t.field({ type: SettlementStatus, resolve: ({ status }) => status }),

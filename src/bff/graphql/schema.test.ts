@@ -41,11 +41,16 @@ const promised = buildSchema(`
     refundPayment(id: ID!): Payment!
     startSettlement(from: DateTime!, to: DateTime!): Settlement!
   }
+  type Subscription {
+    orderChanged(id: ID!): Order!
+    checkoutChanged(id: ID!): Checkout!
+    settlementChanged(id: ID!): Settlement!
+  }
   type OrderConnection { nodes: [Order!]! edges: [OrderEdge!]! pageInfo: PageInfo! }
   type OrderEdge { node: Order! cursor: String! }
   type PageInfo { hasNextPage: Boolean! hasPreviousPage: Boolean! startCursor: String endCursor: String }
   type Money { amount: MinorUnits! currency: String! }
-  type User { orders(first: Int, after: String): OrderConnection! }
+  type User { orders(first: Int, after: String): OrderConnection! openCheckouts(first: Int): [Checkout!]! }
   type Order { user: User payment: Payment }
   type Checkout { order: Order }
   type Payment { order: Order }
@@ -71,7 +76,17 @@ const fieldsOf = (type: GraphQLNamedType | undefined): string[] => {
   })
 }
 
-const whole = ['Query', 'Mutation', 'OrderConnection', 'OrderEdge', 'PageInfo', 'Money', 'Session', 'PlaceOrderInput']
+const whole = [
+  'Query',
+  'Mutation',
+  'Subscription',
+  'OrderConnection',
+  'OrderEdge',
+  'PageInfo',
+  'Money',
+  'Session',
+  'PlaceOrderInput',
+]
 
 describe('the schema has', () => {
   for (const type of Object.values(promised.getTypeMap())) {
@@ -87,7 +102,7 @@ describe('the schema has', () => {
 
 describe('a type carries the fields of the HTTP body:', () => {
   const joins: Record<string, string[]> = {
-    User: ['orders'],
+    User: ['openCheckouts', 'orders'],
     Order: ['payment', 'user'],
     Payment: ['order'],
     Checkout: ['order'],

@@ -1,47 +1,58 @@
-import { GraphQLError, execute } from 'graphql'
+import { type ValidationRule, execute, validate } from 'graphql'
 import { type Plugin, createYoga } from 'graphql-yoga'
 import type { Log } from '#platform/log'
 import type { Elsewhere } from '../forward.ts'
-import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import { limitCost } from './cost.ts'
 import { executeWhereHosted } from './execute.ts'
+import { limitShape, parseLimited, refuseIntrospection } from './limits.ts'
+import { createMaskError } from './mask-error.ts'
 import './users.ts'
 import './orders.ts'
 import './checkouts.ts'
 import './payments.ts'
+import './subscriptions.ts'
 
 const schema = builder.toSchema()
 
-type Options = { graphiql: boolean; log: Log; elsewhere: Elsewhere[] }
+const limits: ValidationRule[] = [limitShape, limitCost]
 
-const limited: Plugin = { onValidate: ({ addValidationRule }) => addValidationRule(limitCost) }
+/**
+ * What a document may be: its limits first, since the rules of GraphQL are far more work for a document beyond them. Whoever
+ * may not be told the schema is not helped to guess it either.
+ */
+const limited = (introspection: boolean): Plugin => {
+  const hidden = { hideSuggestions: !introspection }
+  return {
+    onParse: ({ setParseFn }) => setParseFn(parseLimited),
+    onValidate: ({ addValidationRule, setValidationFn }) => {
+      if (!introspection) addValidationRule(refuseIntrospection)
+      setValidationFn((against, document, rules) => {
+        const beyond = validate(against, document, limits)
+        return beyond.length > 0 ? beyond : validate(against, document, rules, hidden)
+      })
+    },
+    onExecute: ({ args }) => void Object.assign(args, hidden),
+    onSubscribe: ({ args }) => void Object.assign(args, hidden),
+  }
+}
 
 export type Graphql = ReturnType<typeof createGraphql>
 
+export type GraphqlOptions = {
+  graphiql: boolean
+  /** Tells clients the schema. */
+  introspection: boolean
+  log: Log
+  elsewhere: Elsewhere[]
+}
+
 /** GraphQL over HTTP. Errors carry the codes of the HTTP routes; anything unexpected is masked and logged. */
-export const createGraphql = ({ graphiql, log, elsewhere }: Options) => {
+export const createGraphql = ({ graphiql, introspection, log, elsewhere }: GraphqlOptions) => {
   const split: Plugin = {
     onExecute: ({ executeFn, setExecuteFn }) => setExecuteFn(executeWhereHosted(elsewhere, executeFn)),
   }
-  const maskError = (error: unknown): Error => {
-    if (!(error instanceof GraphQLError))
-      return new GraphQLError('Something went wrong here.', { extensions: { code: 'internal' } })
-    const { originalError } = error
-    if (!originalError || originalError instanceof GraphQLError) return coded(error)
-    const { problem, retryAfterSeconds, fault } = toFailure(originalError)
-    if (fault) log.error({ error: originalError, path: error.path?.join('.') }, 'a GraphQL field failed')
-    const message = problem.status === 500 || problem.status === 503 ? problem.detail : originalError.message
-    return new GraphQLError(message, {
-      ...(error.nodes ? { nodes: error.nodes } : {}),
-      ...(error.path ? { path: error.path } : {}),
-      extensions: {
-        code: problem.code,
-        ...(originalError instanceof InvalidInputError ? { errors: originalError.errors } : {}),
-        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-      },
-    })
-  }
+  const maskError = createMaskError(log)
   const yoga = createYoga<GraphqlContext>({
     schema,
     graphiql,
@@ -54,13 +65,7 @@ export const createGraphql = ({ graphiql, log, elsewhere }: Options) => {
     // The limit is set where the body enters; Yoga's own copies every body through a stream.
     maxRequestBodySize: false,
     maskedErrors: { maskError },
-    plugins: [limited, split],
+    plugins: [limited(introspection), split],
   })
-  return { yoga, schema, maskError, execute: executeWhereHosted(elsewhere, execute) }
-}
-
-/** GraphQL's own refusals, of syntax and of validation, keep their text and get a code. */
-const coded = (error: GraphQLError): GraphQLError => {
-  if (error.extensions['code'] === undefined) error.extensions['code'] = 'invalid-query'
-  return error
+  return { yoga, schema, maskError, execute: executeWhereHosted(elsewhere, execute), hideSuggestions: !introspection }
 }

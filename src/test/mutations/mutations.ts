@@ -60,7 +60,7 @@ export const mutations: Mutation[] = [
   {
     mechanism: 'the comparison of versions',
     file: 'src/platform/redis.ts',
-    code: 'if not version or version <= tonumber(ARGV[2 * i - 1]) then',
+    code: 'if not version or version <= given then',
     without: 'if true then',
     noticedBy: {
       file: 'src/platform/snapshots.int.test.ts',

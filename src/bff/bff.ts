@@ -13,6 +13,7 @@ import { checkoutRoutes } from './checkouts.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
+import { flowRoutes } from './flows.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
 import { createGraphql } from './graphql/yoga.ts'
 import { healthRoutes } from './health.ts'
@@ -30,7 +31,7 @@ import { userRoutes } from './users.ts'
 
 type Hosted<Name extends string, Context> = Pick<
   HostedModule<Name>,
-  'name' | 'deadLetters' | 'sagas' | 'findAnswer' | 'keepRefusal'
+  'name' | 'deadLetters' | 'sagas' | 'flow' | 'findAnswer' | 'keepRefusal'
 > & { snapshots: SnapshotReader; context(trace: Trace, keep?: Keep): Context }
 
 export type BffOptions = {
@@ -107,6 +108,7 @@ export const createBff = (options: BffOptions) => {
   app.route('/', settlementRoutes(options))
   app.route('/', deadLetterRoutes(options))
   app.route('/', sagaRoutes(options))
+  app.route('/', flowRoutes(options))
   app.route('/', healthRoutes(options))
   app.route('/', docsRoutes())
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {

@@ -3,7 +3,7 @@ import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import { createGroupCommit } from './messaging/group-commit.ts'
 import type { Emit } from './messaging/message.ts'
-import type { Emitted, Outbox } from './messaging/outbox.ts'
+import { type Emitted, type Outbox, newMessageId } from './messaging/outbox.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import { backoffMs, sleep } from './retry.ts'
 import { GoneError, type Timer, claimDue, finishTimers, postpone } from './timers.ts'
@@ -73,14 +73,20 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
   const record = async (finished: Finished[]): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
+      const emittedBy = new Map<string, string[]>()
       const context: RecordContext<Source> = {
         tx: transaction.tx,
-        emitFor: (timer) => (message) => void emitted.push({ message, trace: timer.trace }),
+        emitFor: (timer) => (message) => {
+          const one = { message, trace: timer.trace, id: newMessageId() }
+          emitted.push(one)
+          const { kind, key } = timer
+          emittedBy.set(`${kind} ${key}`, [...(emittedBy.get(`${kind} ${key}`) ?? []), one.id])
+        },
       }
       await byKind.get(finished[0]?.timer.kind ?? '')?.record(context, finished)
       await finishTimers(
         transaction.run,
-        finished.map(({ timer }) => timer),
+        finished.map(({ timer }) => ({ timer, emitted: emittedBy.get(`${timer.kind} ${timer.key}`) ?? [] })),
       )
       outbox.append(transaction, emitted)
     })

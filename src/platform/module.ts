@@ -3,6 +3,7 @@ import { type IdempotencyKey, type StoredAnswer, findAnswer, keepAnswer } from '
 import type { Log } from './log.ts'
 import type { Hints } from './hints.ts'
 import { OverloadedError } from './errors.ts'
+import { type FlowPart, createFlow } from './flow.ts'
 import { checkIsolation } from './isolation.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
@@ -69,8 +70,10 @@ export type HostedModule<Name extends string> = {
   snapshots: Snapshots
   deadLetters: DeadLetters
   sagas: Sagas
-  /** The consumers by their names, each with its topic. */
-  consumers: { name: string; topic: string }[]
+  /** The consumers by their names, each with its topic and the types of messages that it handles. */
+  consumers: { name: string; topic: string; types: string[] }[]
+  /** What the module's own tables know of the story with this correlation id. */
+  flow(correlationId: string): Promise<FlowPart>
   /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
   check(): Promise<void>
   /** Starts relay, consumers and the watch over Redis. */
@@ -152,6 +155,11 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const consumers: Consumer<Name>[] = definition
     .consumers({ snapshots })
     .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
+  const handled = consumers.map((consumer) => ({
+    name: consumer.name,
+    topic: consumer.name.slice(name.length + 1),
+    types: consumer.types,
+  }))
   const sagas = definition.sagas ?? []
   const timers = createTimers({
     definitions: [
@@ -183,7 +191,13 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   return {
     name,
     snapshots,
-    consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
+    consumers: handled,
+    flow: createFlow({
+      module: name,
+      run: postgres.run,
+      consumers: handled,
+      calls: (definition.calls ?? []).map(({ kind }) => kind),
+    }),
     deadLetters: createDeadLetters({ postgres: parts.postgres, consumers, committed, dedupeMs: retention.inboxMs }),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),
     context: (trace, keep) => ({

@@ -32,6 +32,7 @@ export const createFaces = async (
     snapshots,
     deadLetters: {} as never,
     sagas: {} as never,
+    flow: () => Promise.reject(new Error(secret)),
     findAnswer: () => Promise.resolve(undefined),
     keepRefusal: () => Promise.resolve(),
   })

@@ -16,7 +16,7 @@ import {
   runHandlers,
 } from './handler.ts'
 import { type Holding, holdMessages, knownPositions } from './held.ts'
-import { admit, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
+import { admit, admittedOf, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
 import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
 import { type HeldBecause, start, takeTurns } from './key-order.ts'
 import type { Emitted, Outbox } from './outbox.ts'
@@ -43,6 +43,8 @@ export type ConsumerOptions<Source extends string> = {
 
 export type Consumer<Source extends string = string> = Subscription & {
   name: string
+  /** The types of messages that it handles. */
+  types: string[]
   /** Handles records as if they had been fetched; the way in for tests of redelivery. */
   handle(batch: PartitionBatch): Promise<void>
   /** Handles one held record inside a transaction that is open already. @throws what the handler throws */
@@ -86,9 +88,11 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   /** Those that the consumer has not met before, in their order. To be sent in front of `lockKeys`. */
   const meet = async ({ run }: Transaction, arrived: Read<Source>[]): Promise<Read<Source>[]> => {
     const nameless = arrived.filter(({ kind, id }) => kind === 'poison' && id === undefined)
-    const ids = arrived.flatMap(({ kind, id }) => (kind === 'passed' || id === undefined ? [] : [id]))
+    const named = arrived.flatMap(({ kind, id, record }) =>
+      kind === 'passed' || id === undefined ? [] : [admittedOf(id, record)],
+    )
     const [fresh, known] = await Promise.all([
-      admit(run, name, [...new Set(ids)]),
+      admit(run, name, named),
       nameless.length === 0
         ? new Set<string>()
         : knownPositions(
@@ -247,13 +251,14 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const subscription = broker.subscribe({ group: name, topic: definition.topic.name, handle })
   return {
     name,
+    types: definition.handlers.flatMap(({ types }) => types.map(({ type }) => type)),
     handle,
     redrive: async (transaction, record) => {
       const message = read(record, '')
       if (message.kind === 'poison') throw message.error
       if (!isWanted(message))
         throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
-      await admit(transaction.run, name, message.id === undefined ? [] : [message.id])
+      await admit(transaction.run, name, message.id === undefined ? [] : [admittedOf(message.id, record)])
       outbox.append(transaction, await runHandlers(transaction, [message]))
     },
     pass: (transaction, record) => held.moveOn(transaction, read(record, '')),

@@ -27,8 +27,14 @@ export type Outbox<Source extends string> = {
 /** Makes the statement that records a transaction's result, to commit with it. */
 export type Keep = (result: unknown) => Finish
 
-/** A message together with the story it belongs to. */
-export type Emitted = { message: Emittable<string>; trace: Trace }
+/** A message together with the story it belongs to; its id is made by the outbox unless its emitter has to know it. */
+export type Emitted = { message: Emittable<string>; trace: Trace; id?: string }
+
+/** An id for a message whose emitter has to know it. */
+export const newMessageId = (): string => Bun.randomUUIDv7()
+
+/** The ids that emitted messages were given. */
+export const idsOf = (emitted: Emitted[]): string[] => emitted.flatMap(({ id }) => (id === undefined ? [] : [id]))
 
 export type OutboxOptions<Source extends string> = {
   source: Source
@@ -49,14 +55,14 @@ select * from json_to_recordset($1) as row(
 export const createOutbox = <Source extends string>(options: OutboxOptions<Source>): Outbox<Source> => {
   const { source, postgres, newId, now, committed } = options
 
-  const row = ({ message, trace }: Emitted) => {
+  const row = ({ message, trace, id = newId() }: Emitted) => {
     const value = JSON.stringify(message.data)
     if (Buffer.byteLength(value) > maxMessageBytes) {
       throw new Error(`The message ${message.type} of ${message.subject} is larger than ${maxMessageBytes} bytes.`)
     }
     return {
       shard: shardOf(message.key),
-      message_id: newId(),
+      message_id: id,
       topic: message.topic.name,
       key: message.key,
       type: message.type,

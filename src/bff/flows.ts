@@ -1,0 +1,143 @@
+import { createRoute, z } from '@hono/zod-openapi'
+import { DomainError } from '#platform/errors'
+import type { BffOptions } from './bff.ts'
+import { forOperators } from './access.ts'
+import { type FlowNode, joinFlow } from './flow-tree.ts'
+import { createRouter, problems } from './openapi.ts'
+
+const node: z.ZodType<FlowNode> = z
+  .object({
+    kind: z.enum(['request', 'message', 'handling', 'saga', 'step', 'timer', 'call']),
+    id: z.string(),
+    name: z.string(),
+    module: z.string().nullable(),
+    at: z.string().nullable(),
+    outcome: z.string(),
+    detail: z.string().nullable(),
+    children: z.array(z.lazy(() => node)).openapi({ type: 'array', items: { $ref: '#/components/schemas/FlowNode' } }),
+  })
+  .openapi('FlowNode')
+
+const flow = z
+  .object({
+    correlationId: z.string(),
+    outcome: z.enum(['settled', 'under-way', 'held']),
+    truncated: z.boolean(),
+    children: z.array(node),
+  })
+  .openapi('Flow')
+
+const message = z.object({
+  id: z.string(),
+  type: z.string(),
+  source: z.string(),
+  topic: z.string(),
+  key: z.string(),
+  causationId: z.string(),
+  at: z.string(),
+  state: z.enum(['waiting', 'sent']),
+})
+
+const handling = z.object({
+  consumer: z.string(),
+  message,
+  at: z.string(),
+  outcome: z.enum(['applied', 'parked', 'waiting', 'queued', 'redriven', 'skipped']),
+  error: z.string().nullable(),
+})
+
+const timer = z.object({
+  kind: z.string(),
+  key: z.string(),
+  isCall: z.boolean(),
+  causationId: z.string(),
+  setAt: z.string(),
+  at: z.string(),
+  outcome: z.enum(['waiting', 'fired', 'cancelled']),
+  attempts: z.int(),
+  emitted: z.array(z.string()),
+})
+
+const transition = z.object({
+  sagaId: z.string(),
+  name: z.string(),
+  version: z.int(),
+  causationId: z.string().nullable(),
+  at: z.string(),
+  status: z.enum(['running', 'completed', 'compensating', 'compensated', 'needs-operator']),
+  heard: z.array(z.object({ step: z.string(), outcome: z.string(), detail: z.string().nullable() })),
+})
+
+/** What one module knows of a story, as one process tells it to another. */
+const flowPart = z
+  .object({
+    module: z.string(),
+    consumers: z.array(z.object({ name: z.string(), topic: z.string(), types: z.array(z.string()) })),
+    messages: z.array(message),
+    handlings: z.array(handling),
+    timers: z.array(timer),
+    transitions: z.array(transition),
+    truncated: z.boolean(),
+  })
+  .openapi('FlowPart')
+
+const tags = ['operations']
+
+const correlationId = z.object({
+  correlationId: z
+    .string()
+    .max(128)
+    .openapi({ param: { name: 'correlationId', in: 'path' }, example: '0198c0de-0000-7000-8000-000000000001' }),
+})
+
+const read = createRoute({
+  method: 'get',
+  path: '/ops/flows/{correlationId}',
+  tags,
+  summary: 'The story of one request, across modules and processes, as a tree',
+  ...forOperators,
+  request: { params: correlationId },
+  responses: {
+    200: { description: 'What the request led to', content: { 'application/json': { schema: flow } } },
+    ...problems(400, 401, 403, 404),
+  },
+})
+
+const readParts = createRoute({
+  method: 'get',
+  path: '/ops/flows/{correlationId}/parts',
+  tags,
+  summary: 'What each module knows of a story, or one of them alone',
+  ...forOperators,
+  request: {
+    params: correlationId,
+    query: z.object({ module: z.enum(['users', 'orders', 'payments']).optional() }),
+  },
+  responses: {
+    200: {
+      description: 'What the tree is joined from',
+      content: { 'application/json': { schema: z.object({ items: z.array(flowPart) }) } },
+    },
+    ...problems(400, 401, 403),
+  },
+})
+
+export const flowRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
+  const hosted = Object.values(modules)
+  // No story has a NUL in its name, and Postgres takes none in a text.
+  const named = (id: string) => id.replaceAll('\0', '\ufffd')
+  const partsOf = (id: string, only?: string) =>
+    Promise.all(hosted.filter(({ name }) => !only || name === only).map(({ flow }) => flow(named(id))))
+  return createRouter()
+    .openapi(read, async (c) => {
+      const { correlationId } = c.req.valid('param')
+      const joined = joinFlow(correlationId, await partsOf(correlationId))
+      if (!joined)
+        throw new DomainError('not-found', `No module knows of a request with the Correlation-Id ${correlationId}.`)
+      return c.json(joined, 200)
+    })
+    .openapi(readParts, async (c) => {
+      const items = await partsOf(c.req.valid('param').correlationId, c.req.valid('query').module)
+      return c.json({ items }, 200)
+    })
+}

@@ -1,4 +1,4 @@
-import type { FlowHandling, FlowMessage, FlowPart, FlowTimer, FlowTransition } from '#platform/flow'
+import type { FlowPart, FlowTimer, FlowTransition } from '#platform/flow'
 import { timeOfId } from '#platform/messaging/inbox'
 
 /** One thing that happened, or is to happen; its children are what it led to. */
@@ -26,10 +26,21 @@ export type Flow = {
   children: FlowNode[]
 }
 
-type Caused = { module: string } & ({ message: FlowMessage } | { timer: FlowTimer } | { transition: FlowTransition })
+type Message = {
+  id: string
+  type: string
+  source: string
+  topic: string
+  key: string
+  causationId: string
+  at: string
+  state: string
+}
+
+type Caused = { module: string } & ({ message: Message } | { timer: FlowTimer } | { transition: FlowTransition })
 
 /** What the modules know, and what each request or message led to. */
-type Story = { parts: FlowPart[]; messages: Map<string, FlowMessage>; caused: Map<string, Caused[]> }
+type Story = { parts: FlowPart[]; messages: Map<string, Message>; caused: Map<string, Caused[]> }
 
 /** Joins what the modules know of a story into a tree; undefined when none knows anything of it. */
 export const joinFlow = (correlationId: string, parts: FlowPart[]): Flow | undefined => {
@@ -40,6 +51,8 @@ export const joinFlow = (correlationId: string, parts: FlowPart[]): Flow | undef
   const truncated = parts.some((part) => part.truncated)
   return { correlationId, outcome: outcomeOf(parts, children), truncated, children }
 }
+
+const unknown = 'unknown'
 
 const gather = (parts: FlowPart[]): Story => {
   const messages = messagesOf(parts)
@@ -58,16 +71,17 @@ const gather = (parts: FlowPart[]): Story => {
   return { parts, messages, caused: new Map([...grouped].map(([id, pairs]) => [id, pairs.map(([, one]) => one)])) }
 }
 
-const unknown = 'unknown'
-
-/** Each message once; one that somebody has handled was sent, even if the outbox still holds it. */
-const messagesOf = (parts: FlowPart[]): Map<string, FlowMessage> =>
-  new Map(
-    [
-      ...parts.flatMap(({ messages }) => messages),
-      ...parts.flatMap(({ handlings }) => handlings.map(({ message }) => message)),
-    ].map((message) => [message.id, message]),
+/** Each message as its sender tells it, or else as who handled it does. */
+const messagesOf = (parts: FlowPart[]): Map<string, Message> => {
+  const handled = parts.flatMap(({ handlings }) =>
+    handlings.map(({ messageId: id, at, held }): Message => {
+      const bare = { id, type: unknown, source: unknown, topic: unknown, key: unknown, causationId: unknown, at }
+      return { ...bare, ...held, state: 'sent' }
+    }),
   )
+  const emitted = parts.flatMap(({ module, messages }) => messages.map((message) => ({ ...message, source: module })))
+  return new Map([...handled, ...emitted].map((message) => [message.id, message]))
+}
 
 const requestNode = (story: Story, id: string): FlowNode => {
   const madeAt = timeOfId(id)
@@ -85,10 +99,11 @@ const nodeOf = (story: Story, caused: Caused): FlowNode => {
   return sagaNode(caused.module, caused.transition)
 }
 
-const messageNode = (story: Story, message: FlowMessage): FlowNode => {
+const messageNode = (story: Story, message: Message): FlowNode => {
   const { id, type, source, at, state, topic, key } = message
   const handlings = story.parts.flatMap((part) => handlingNodes(story, part, message))
   const handlers = new Set(handlings.map(({ module }) => module))
+  const others = ledTo(story, id, (module) => !handlers.has(module))
   return {
     kind: 'message',
     id,
@@ -97,41 +112,31 @@ const messageNode = (story: Story, message: FlowMessage): FlowNode => {
     at,
     outcome: state,
     detail: `on ${topic}, key ${key}`,
-    children: [...inTime(handlings), ...ledTo(story, id, (module) => !handlers.has(module))],
+    children: [...inTime(handlings), ...others],
   }
 }
 
-/** How the module's consumers have handled the message, and those that are yet to. */
-const handlingNodes = (story: Story, part: FlowPart, message: FlowMessage): FlowNode[] => {
-  const { module, consumers, handlings } = part
-  const known = handlings.filter((handling) => handling.message.id === message.id)
+/** How the module's consumers have handled the message, and which are yet to. */
+const handlingNodes = (story: Story, { module, consumers, handlings }: FlowPart, message: Message): FlowNode[] => {
+  const known = handlings.filter(({ messageId }) => messageId === message.id)
   const awaited = consumers.filter(
     ({ name, topic, types }) =>
       topic === message.topic && types.includes(message.type) && !known.some(({ consumer }) => consumer === name),
   )
+  const nodeFor = (name: string, told: Pick<FlowNode, 'at' | 'outcome' | 'detail' | 'children'>): FlowNode => ({
+    kind: 'handling',
+    id: message.id,
+    name,
+    module,
+    ...told,
+  })
   return [
-    ...known.map((handling) =>
-      handlingNode(
-        module,
-        message.id,
-        handling,
-        ledTo(story, message.id, (of) => of === module),
-      ),
-    ),
-    ...awaited.map(({ name }) =>
-      handlingNode(module, message.id, { consumer: name, at: null, outcome: 'awaited', error: null }, []),
-    ),
+    ...known.map(({ consumer, at, outcome, held }) => {
+      const children = ledTo(story, message.id, (of) => of === module)
+      return nodeFor(consumer, { at, outcome, detail: held?.error ?? null, children })
+    }),
+    ...awaited.map(({ name }) => nodeFor(name, { at: null, outcome: 'awaited', detail: null, children: [] })),
   ]
-}
-
-type Told = Pick<FlowHandling, 'consumer' | 'error'> & {
-  at: string | null
-  outcome: FlowHandling['outcome'] | 'awaited'
-}
-
-const handlingNode = (module: string, id: string, told: Told, children: FlowNode[]): FlowNode => {
-  const { consumer, at, outcome, error } = told
-  return { kind: 'handling', id, name: consumer, module, at, outcome, detail: error, children }
 }
 
 const timerNode = (story: Story, module: string, timer: FlowTimer): FlowNode => {
@@ -172,6 +177,7 @@ const sagaNode = (module: string, { sagaId, name, version, at, status, heard }: 
   })),
 })
 
+/** What has not happened yet comes last. */
 const inTime = (nodes: FlowNode[]): FlowNode[] => nodes.toSorted((a, b) => ((a.at ?? '9') < (b.at ?? '9') ? -1 : 1))
 
 const heldOutcomes = new Set(['parked', 'waiting', 'queued'])

@@ -27,23 +27,22 @@ const flow = z
   })
   .openapi('Flow')
 
-const message = z.object({
+const told = {
   id: z.string(),
   type: z.string(),
-  source: z.string(),
   topic: z.string(),
   key: z.string(),
   causationId: z.string(),
   at: z.string(),
-  state: z.enum(['waiting', 'sent']),
-})
+}
+const message = z.object({ ...told, state: z.enum(['waiting', 'sent']) })
 
 const handling = z.object({
   consumer: z.string(),
-  message,
+  messageId: z.string(),
   at: z.string(),
   outcome: z.enum(['applied', 'parked', 'waiting', 'queued', 'redriven', 'skipped']),
-  error: z.string().nullable(),
+  held: z.object({ ...told, source: z.string(), error: z.string() }).nullable(),
 })
 
 const timer = z.object({

@@ -77,16 +77,15 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
       const context: RecordContext<Source> = {
         tx: transaction.tx,
         emitFor: (timer) => (message) => {
-          const one = { message, trace: timer.trace, id: newMessageId() }
-          emitted.push(one)
-          const { kind, key } = timer
-          emittedBy.set(`${kind} ${key}`, [...(emittedBy.get(`${kind} ${key}`) ?? []), one.id])
+          const id = newMessageId()
+          emitted.push({ message, trace: timer.trace, id })
+          emittedBy.set(timer.key, [...(emittedBy.get(timer.key) ?? []), id])
         },
       }
       await byKind.get(finished[0]?.timer.kind ?? '')?.record(context, finished)
       await finishTimers(
         transaction.run,
-        finished.map(({ timer }) => ({ timer, emitted: emittedBy.get(`${timer.kind} ${timer.key}`) ?? [] })),
+        finished.map(({ timer }) => ({ timer, emitted: emittedBy.get(timer.key) ?? [] })),
       )
       outbox.append(transaction, emitted)
     })

@@ -1,12 +1,12 @@
+import { type FlowRow, toHandlings, toMessage, toTimer, toTransition } from './flow-rows.ts'
 import type { DeadLetterStatus } from './messaging/dead-letter.ts'
-import type { Run, SqlRow } from './postgres.ts'
-import type { Input, SagaStatus } from './saga/definition.ts'
+import type { Run } from './postgres.ts'
+import type { SagaStatus } from './saga/definition.ts'
 
-/** A message of a story: `waiting` in the outbox of its sender, or `sent`. */
+/** A message that this module has emitted: `waiting` in the outbox, or `sent`. */
 export type FlowMessage = {
   id: string
   type: string
-  source: string
   topic: string
   key: string
   causationId: string
@@ -17,11 +17,11 @@ export type FlowMessage = {
 /** What a consumer of this module made of a message. */
 export type FlowHandling = {
   consumer: string
-  message: FlowMessage
+  messageId: string
   at: string
   outcome: 'applied' | DeadLetterStatus
-  /** Why it is held. */
-  error: string | null
+  /** The message, and why it is held, when it is or was. */
+  held: (Omit<FlowMessage, 'state'> & { source: string; error: string }) | null
 }
 
 /** Work that fell due, or will: a timer, or a call to the outside; `emitted` are the ids of the messages that came of it. */
@@ -67,14 +67,14 @@ export type FlowPart = {
 /** So many rows of each kind are told at most, the oldest first. */
 const most = 1_000
 
-const statements = {
-  waiting: `select message_id, type, source, topic, key, causation_id, occurred_at from outbox
-    where correlation_id = $1 order by id limit ${most}`,
-  sent: `select message_id, type, source, topic, key, causation_id, occurred_at from sent_commands
+const selections = {
+  emitted: `select message_id, type, topic, key, causation_id, occurred_at from emitted_messages
     where correlation_id = $1 order by message_id limit ${most}`,
-  handled: `select consumer, message_id, type, source, key, causation_id, occurred_at, received_at from inbox
+  waiting: `select message_id from outbox where correlation_id = $1 order by id limit ${most}`,
+  handled: `select consumer, message_id, received_at from inbox
     where correlation_id = $1 order by received_at limit ${most}`,
-  held: `select consumer, topic, key, message_id, type, headers, status, error, parked_at from dead_letters
+  held: `select consumer, topic, key, coalesce(message_id, id) as message_id, type, headers, status, error, parked_at
+    from dead_letters
     where coalesce(headers ->> 'ce_correlationid', message_id::text) = $1 order by place limit ${most}`,
   timers: `select kind, key, causation_id, set_at, due_at as at, 'waiting' as outcome, attempts, null as emitted from timers
     where correlation_id = $1 order by set_at limit ${most}`,
@@ -85,6 +85,13 @@ const statements = {
     where correlation_id = $1 order by at, history.version limit ${most}`,
 }
 
+// One statement, and so one moment: what a transaction did is told whole or not at all.
+const select = `select json_build_object(${Object.entries(selections)
+  .map(([name, selection]) => `'${name}', (select coalesce(json_agg(row), '[]') from (${selection}) as row)`)
+  .join(', ')}) as found`
+
+type Found = Record<keyof typeof selections, FlowRow[]>
+
 export type FlowOptions = {
   module: string
   run: Run
@@ -94,118 +101,23 @@ export type FlowOptions = {
 }
 
 /**
- * Tells what the module's own tables hold of the story with this correlation id: what it sent and handled, its timers, calls
+ * Tells what the module's own tables hold of the story with this correlation id: what it emitted and handled, its timers, calls
  * and sagas. Finds nothing older than the inbox's retention.
  */
 export const createFlow =
   ({ module, run, consumers, calls }: FlowOptions) =>
   async (correlationId: string): Promise<FlowPart> => {
-    const found = await Promise.all(Object.values(statements).map((statement) => run(statement, [correlationId])))
-    const [waiting = [], sent = [], handled = [], held = [], timers = [], ended = [], transitions = []] = found
+    const [row] = await run(select, [correlationId])
+    const found = JSON.parse(String(row?.['found'])) as Found
+    const { emitted, waiting, handled, held, timers, ended, transitions } = found
+    const unsent = new Set(waiting.map((row) => String(row['message_id'])))
     return {
       module,
       consumers,
-      messages: [
-        ...waiting.map((row) => toMessage(row, 'waiting', text(row, 'topic'))),
-        ...sent.map((row) => toMessage(row, 'sent', text(row, 'topic'))),
-      ],
-      handlings: toHandlings(module, handled, held),
+      messages: emitted.map((row) => toMessage(row, unsent)),
+      handlings: toHandlings(handled, held),
       timers: [...ended, ...timers].map((row) => toTimer(row, calls)),
       transitions: transitions.map(toTransition),
-      truncated: found.some((rows) => rows.length === most),
+      truncated: Object.values(found).some((rows) => rows.length === most),
     }
   }
-
-const text = (row: SqlRow, column: string): string => String(row[column])
-
-const time = (row: SqlRow, column: string): string => new Date(text(row, column)).toISOString()
-
-const toMessage = (row: SqlRow, state: FlowMessage['state'], topic: string): FlowMessage => ({
-  id: text(row, 'message_id'),
-  type: text(row, 'type'),
-  source: text(row, 'source'),
-  topic,
-  key: text(row, 'key'),
-  causationId: text(row, 'causation_id'),
-  at: text(row, 'occurred_at'),
-  state,
-})
-
-/** A message that is held is in the inbox too, unless nothing could be read of it. */
-const toHandlings = (module: string, handled: SqlRow[], held: SqlRow[]): FlowHandling[] => {
-  const idOf = (row: SqlRow) => `${text(row, 'consumer')} ${text(row, 'message_id')}`
-  const letters = new Map(held.map((row) => [idOf(row), row]))
-  const known = handled.map((row): FlowHandling => {
-    const letter = letters.get(idOf(row))
-    letters.delete(idOf(row))
-    const topic = text(row, 'consumer').slice(module.length + 1)
-    return {
-      consumer: text(row, 'consumer'),
-      message: toMessage(row, 'sent', topic),
-      at: time(row, 'received_at'),
-      outcome: letter ? (text(letter, 'status') as DeadLetterStatus) : 'applied',
-      error: letter ? text(letter, 'error') : null,
-    }
-  })
-  return [...known, ...[...letters.values()].map(toHeld)]
-}
-
-const toHeld = (row: SqlRow): FlowHandling => {
-  const headers = JSON.parse(text(row, 'headers')) as Record<string, string>
-  const parkedAt = time(row, 'parked_at')
-  return {
-    consumer: text(row, 'consumer'),
-    message: {
-      id: text(row, 'message_id'),
-      type: String(row['type'] ?? 'unknown'),
-      source: (headers['ce_source'] ?? 'unknown').replace(/^\/modules\//, ''),
-      topic: text(row, 'topic'),
-      key: text(row, 'key'),
-      causationId: headers['ce_causationid'] ?? 'unknown',
-      at: headers['ce_time'] ?? parkedAt,
-      state: 'sent',
-    },
-    at: parkedAt,
-    outcome: text(row, 'status') as DeadLetterStatus,
-    error: text(row, 'error'),
-  }
-}
-
-const toTimer = (row: SqlRow, calls: string[]): FlowTimer => ({
-  kind: text(row, 'kind'),
-  key: text(row, 'key'),
-  isCall: calls.includes(text(row, 'kind')),
-  causationId: text(row, 'causation_id'),
-  setAt: time(row, 'set_at'),
-  at: time(row, 'at'),
-  outcome: text(row, 'outcome') as FlowTimer['outcome'],
-  attempts: Number(row['attempts']),
-  emitted: row['emitted'] === null ? [] : (JSON.parse(text(row, 'emitted')) as string[]),
-})
-
-const toTransition = (row: SqlRow): FlowTransition => ({
-  sagaId: text(row, 'id'),
-  name: text(row, 'name'),
-  version: Number(row['version']),
-  causationId: row['causation_id'] === null ? null : text(row, 'causation_id'),
-  at: time(row, 'at'),
-  status: text(row, 'status') as SagaStatus,
-  heard: (JSON.parse(text(row, 'heard')) as Input[]).map(toHeard),
-})
-
-const toHeard = (input: Input): FlowHeard => {
-  switch (input.type) {
-    case 'started':
-      return { step: 'start', outcome: 'started', detail: null }
-    case 'outcome': {
-      const { step, outcome } = input
-      return { step, outcome: outcome.is, detail: 'error' in outcome ? (outcome.error?.message ?? null) : null }
-    }
-    case 'timeout':
-      return { step: input.step, outcome: 'timed-out', detail: `${input.phase}, try ${input.attempt}` }
-    case 'retry':
-    case 'skip':
-    case 'compensate':
-      return { step: 'operator', outcome: input.type, detail: `asked by ${input.by}` }
-  }
-}

@@ -1,30 +1,23 @@
 -- What happened in the story of one request is answered from these columns and tables. They are written by the statements
--- that handle a message, end a timer or move a saga anyway, and pruned with the inbox.
-alter table inbox
-  add column correlation_id text,
-  add column causation_id text,
-  add column type text,
-  add column key text,
-  add column source text,
-  add column occurred_at text;
+-- that emit or handle a message, end a timer or move a saga anyway, and pruned with the inbox.
+alter table inbox add column correlation_id text;
 
 -- Most correlation ids begin with their time: new ones are neighbours in the index.
 create index inbox_correlation_id_idx on inbox (correlation_id) where correlation_id is not null;
 
--- Commands that have left: an event is known to the inbox of its own module, a command only to that of its receiver.
-create table sent_commands (
+-- What this module has emitted: a row of the outbox goes when the broker has it.
+create table emitted_messages (
   message_id uuid not null,
   topic text not null,
   key text not null,
   type text not null,
-  source text not null,
   occurred_at text not null,
   correlation_id text not null,
   causation_id text not null,
-  constraint sent_commands_pkey primary key (message_id)
+  constraint emitted_messages_pkey primary key (message_id)
 );
 
-create index sent_commands_correlation_id_idx on sent_commands (correlation_id);
+create index emitted_messages_correlation_id_idx on emitted_messages (correlation_id);
 
 alter table timers add column set_at timestamptz not null default now();
 

@@ -2,35 +2,19 @@ import { type Finish, type Run, textArray } from '../postgres.ts'
 import type { RawRecord } from './cloud-event.ts'
 import type { KeyState } from './key-order.ts'
 
-const insertRows = `insert into inbox
-    (consumer, message_id, correlation_id, causation_id, type, key, source, occurred_at)
-  select $1, * from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+const insertRows = `insert into inbox (consumer, message_id, correlation_id)
+  select $1, * from unnest($2::uuid[], $3::text[])
   on conflict do nothing
   returning message_id`
 
-/** A message as the inbox remembers it: its id, and what it is in the story of its request. */
-export type Admitted = {
-  id: string
-  correlationId: string
-  causationId: string
-  type: string
-  key: string
-  source: string
-  occurredAt: string
-}
-
-// Postgres takes no NUL in a text.
-const clean = (text: string): string => text.replaceAll('\0', '\ufffd')
+/** A message as the inbox remembers it. */
+export type Admitted = { id: string; correlationId: string }
 
 /** How the inbox remembers a record whose id is known, whatever else of it can be read. */
-export const admittedOf = (id: string, { key, headers }: Pick<RawRecord, 'key' | 'headers'>): Admitted => ({
+export const admittedOf = (id: string, { headers }: Pick<RawRecord, 'headers'>): Admitted => ({
   id,
-  correlationId: clean(headers['ce_correlationid'] ?? id),
-  causationId: clean(headers['ce_causationid'] ?? 'unknown'),
-  type: clean(headers['ce_type'] ?? 'unknown'),
-  key: clean(key),
-  source: clean((headers['ce_source'] ?? 'unknown').replace(/^\/modules\//, '')),
-  occurredAt: clean(headers['ce_time'] ?? ''),
+  // Postgres takes no NUL in a text.
+  correlationId: (headers['ce_correlationid'] ?? id).replaceAll('\0', '\ufffd'),
 })
 
 /**
@@ -39,16 +23,10 @@ export const admittedOf = (id: string, { key, headers }: Pick<RawRecord, 'key' |
  */
 export const admit = async (run: Run, consumer: string, messages: Admitted[]): Promise<Set<string>> => {
   if (messages.length === 0) return new Set()
-  const texts = (of: (message: Admitted) => string) => textArray(messages.map(of))
   const rows = await run(insertRows, [
     consumer,
-    texts(({ id }) => id),
-    texts(({ correlationId }) => correlationId),
-    texts(({ causationId }) => causationId),
-    texts(({ type }) => type),
-    texts(({ key }) => key),
-    texts(({ source }) => source),
-    texts(({ occurredAt }) => occurredAt),
+    `{${messages.map(({ id }) => id).join(',')}}`,
+    textArray(messages.map(({ correlationId }) => correlationId)),
   ])
   return new Set(rows.map((row) => String(row['message_id'])))
 }

@@ -45,11 +45,18 @@ export type OutboxOptions<Source extends string> = {
   committed: () => void
 }
 
-const insertMessages = `insert into outbox
+const insertMessages = `with emitted as (
+  select * from json_to_recordset($1) as row(
+    shard smallint, message_id uuid, topic text, key text, type text, source text, subject text, sequence bigint,
+    occurred_at text, correlation_id text, causation_id text, traceparent text, value text)
+),
+remembered as (
+  insert into emitted_messages (message_id, topic, key, type, occurred_at, correlation_id, causation_id)
+  select message_id, topic, key, type, occurred_at, correlation_id, causation_id from emitted
+)
+insert into outbox
   (shard, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id, traceparent, value)
-select * from json_to_recordset($1) as row(
-  shard smallint, message_id uuid, topic text, key text, type text, source text, subject text, sequence bigint,
-  occurred_at text, correlation_id text, causation_id text, traceparent text, value text)`
+select * from emitted`
 
 /** Makes the transactional outbox of the module `source`. */
 export const createOutbox = <Source extends string>(options: OutboxOptions<Source>): Outbox<Source> => {

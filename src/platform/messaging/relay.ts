@@ -37,7 +37,7 @@ export type Relay = {
   outboxAgeMs(): number
 }
 
-type Batch = { ids: string[]; records: OutgoingRecord[]; readAt: number; commands: boolean }
+type Batch = { ids: string[]; records: OutgoingRecord[]; readAt: number }
 
 /** After a batch of so many messages, more are on their way: the next read lets them gather for a moment. */
 const crowd = 20
@@ -54,12 +54,6 @@ const deleteRows = `delete from outbox
     and shard in (select lease.shard from relay_leases as lease
       join json_to_recordset($3) as held(shard smallint, epoch bigint) using (shard)
       where lease.owner = $2 and lease.epoch = held.epoch)`
-
-// An event is known by its sequence, and remembered by the inbox of its own module.
-const deleteRowsKeepingCommands = `with gone as (${deleteRows} returning *)
-  insert into sent_commands (message_id, topic, key, type, source, occurred_at, correlation_id, causation_id)
-  select message_id, topic, key, type, source, occurred_at, correlation_id, causation_id from gone where sequence is null
-  on conflict do nothing`
 
 /** The broker takes at most 1 MB in one batch of records, and a whole batch of ours may be for one partition. */
 const maxBatchBytes = 900_000
@@ -102,8 +96,7 @@ export const createRelay = (options: RelayOptions): Relay => {
     const records = rows.map(toRecord)
     const fitting = countWithin(records, maxBatchBytes)
     await floor.read(ids[fitting - 1])
-    const commands = rows.some((row) => row['sequence'] === null)
-    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting), readAt: performance.now(), commands }
+    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting), readAt: performance.now() }
   }
 
   /** Lets a crowd gather before the next read: many small batches cost more than fewer that are larger. */
@@ -131,11 +124,7 @@ export const createRelay = (options: RelayOptions): Relay => {
 
   const mark = async (batch: Batch, held: Leases): Promise<void> => {
     const epochs = [...held.epochs].map(([shard, epoch]) => ({ shard, epoch }))
-    await run(batch.commands ? deleteRowsKeepingCommands : deleteRows, [
-      `{${batch.ids.join(',')}}`,
-      owner,
-      JSON.stringify(epochs),
-    ])
+    await run(deleteRows, [`{${batch.ids.join(',')}}`, owner, JSON.stringify(epochs)])
   }
 
   /** Reads and sends until nothing is left, the leases are due for renewal, or the process stops. */

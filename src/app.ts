@@ -1,4 +1,4 @@
-import { createBff } from './bff/bff.ts'
+import { type Bff, createBff } from './bff/bff.ts'
 import { createTokens } from './bff/identity.ts'
 import { type Config, type ModuleName, brokerSettings, moduleNames } from './config.ts'
 import { createCheckouts, orders, ordersSnapshots } from '#modules/orders'
@@ -18,6 +18,7 @@ import { createPasswords } from '#platform/passwords'
 import { type Postgres, openPostgres } from '#platform/postgres'
 import { openRedis } from '#platform/redis'
 import type { SnapshotSource } from '#platform/snapshots'
+import { createScrape } from '#platform/scrape'
 
 /** The process with the modules that it hosts, wired and not yet started. */
 export const createApp = (config: Config, log: Log) => {
@@ -106,12 +107,19 @@ export const createApp = (config: Config, log: Log) => {
     },
     payments: hosted.payments ?? seenFromHere('payments', paymentsSnapshots),
   }
+  const scrape = createScrape({
+    modules,
+    pools: Object.entries(databases).map(([module, { load }]) => ({ module, load })),
+    broker,
+    log,
+  })
   const bff = createBff({
     modules: faces,
     elsewhere,
     tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
     log,
     notReady,
+    scrape,
     maxRequestsInFlight: config.MAX_REQUESTS_IN_FLIGHT,
     development: config.NODE_ENV === 'development',
   })
@@ -162,7 +170,7 @@ const addressOf = (name: ModuleName, config: Config): string | undefined => {
   return urls[name]?.replace(/\/+$/, '')
 }
 
-const serve = ({ PORT, HOST }: Config, fetch: (request: Request) => Response | Promise<Response>) => {
+const serve = ({ PORT, HOST }: Config, fetch: Bff['fetch']) => {
   try {
     // The BFF reads no further than its own limit and answers with a problem; the server's own answer would have no body.
     return Bun.serve({

@@ -21,6 +21,7 @@ import type { Tokens } from './identity.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
 import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { metricsRoutes, observeRequest } from './metrics.ts'
 import { orderRoutes } from './orders.ts'
 import { paymentRoutes } from './payments.ts'
 import { productRoutes } from './products.ts'
@@ -44,6 +45,8 @@ export type BffOptions = {
   elsewhere: Elsewhere[]
   tokens: Tokens
   log: Log
+  /** The metrics of this process, as Prometheus text. */
+  scrape: () => Promise<string>
   /** What keeps the process from serving; empty when nothing does. */
   notReady: () => Promise<string[]>
   /** So many requests are worked on at once; more are refused. */
@@ -51,6 +54,8 @@ export type BffOptions = {
   /** Serve GraphiQL. */
   development: boolean
 }
+
+export type Bff = ReturnType<typeof createBff>
 
 /** Bodies larger than this are refused before they are read. */
 const maxBodyBytes = 100_000
@@ -68,9 +73,11 @@ export const createBff = (options: BffOptions) => {
   const app = createRouter()
 
   app.use(async (c, next) => {
+    const startedAt = performance.now()
     const call = createCall(c, options)
     c.set('call', call)
     await next()
+    observeRequest(c, startedAt)
     // Not by c.header, which copies a finished answer with its body as a stream.
     c.res.headers.set('Correlation-Id', call.trace.correlationId)
   })
@@ -110,6 +117,7 @@ export const createBff = (options: BffOptions) => {
   app.route('/', sagaRoutes(options))
   app.route('/', flowRoutes(options))
   app.route('/', healthRoutes(options))
+  app.route('/', metricsRoutes(options))
   app.route('/', docsRoutes())
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
     await awaitConsistencyOf(c, options)

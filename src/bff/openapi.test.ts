@@ -37,6 +37,7 @@ const routes: Record<string, number[]> = {
   'POST /ops/sagas/{id}/compensate': [202, 400, 401, 403, 404, 409, 422, 503],
   'GET /ops/flows/{correlationId}': [200, 400, 401, 403, 404, 503],
   'GET /ops/flows/{correlationId}/parts': [200, 400, 401, 403, 503],
+  'GET /metrics': [200, 401, 403, 503],
   'GET /livez': [200],
   'GET /readyz': [200, 503],
 }

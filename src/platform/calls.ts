@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
+import { retries } from './metrics.ts'
 import { createGroupCommit } from './messaging/group-commit.ts'
 import type { Emit } from './messaging/message.ts'
 import { type Emitted, type Outbox, newMessageId } from './messaging/outbox.ts'
@@ -118,6 +119,7 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
 
   // When this fails too, the call is made again after the claim.
   const callAgain = async (timer: Timer): Promise<void> => {
+    retries.inc({ kind: 'call', name: timer.kind })
     const waitMs = backoffMs(timer.attempts, { firstMs: 200, maxMs: 10_000 })
     await postpone(postgres.run, timer, waitMs).catch(() => undefined)
     worker.wake()

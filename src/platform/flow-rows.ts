@@ -45,7 +45,7 @@ const toHeld = (row: FlowRow): FlowHandling => {
     outcome: text(row, 'status') as DeadLetterStatus,
     held: {
       id: messageId,
-      type: String(row['type'] ?? 'unknown'),
+      type: row['type'] === null ? 'unknown' : text(row, 'type'),
       source: (headers['ce_source'] ?? 'unknown').replace(/^\/modules\//, ''),
       topic: text(row, 'topic'),
       key: text(row, 'key'),

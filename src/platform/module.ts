@@ -5,6 +5,7 @@ import type { Hints } from './hints.ts'
 import { OverloadedError } from './errors.ts'
 import { type FlowPart, createFlow } from './flow.ts'
 import { checkIsolation } from './isolation.ts'
+import { type Measures, measure } from './measure.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
 import type { Broker } from './messaging/kafka.ts'
@@ -72,6 +73,8 @@ export type HostedModule<Name extends string> = {
   sagas: Sagas
   /** The consumers by their names, each with its topic and the types of messages that it handles. */
   consumers: { name: string; topic: string; types: string[] }[]
+  /** What waits in the module's own tables. */
+  measure(): Promise<Measures>
   /** What the module's own tables know of the story with this correlation id. */
   flow(correlationId: string): Promise<FlowPart>
   /** Refuses a schema of another release, and one that is not sealed. @throws StartError saying what to do */
@@ -127,6 +130,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const { name } = definition
   const producer = broker.producer()
   const relay: Relay = createRelay({
+    name,
     run: postgres.run,
     producer,
     log,
@@ -192,6 +196,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: handled,
+    measure: () => measure(postgres.run),
     flow: createFlow({
       module: name,
       run: postgres.run,

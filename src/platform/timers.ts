@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Emit, Trace } from './messaging/message.ts'
+import { retries } from './metrics.ts'
 import { type Emitted, type Outbox, idsOf, newMessageId } from './messaging/outbox.ts'
 import { type Postgres, type Run, type SqlRow, type Transaction, type Tx, textArray } from './postgres.ts'
 import { backoffMs } from './retry.ts'
@@ -219,6 +220,7 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
       } catch (error) {
         if (error instanceof GoneError) continue
         const { kind, key, attempts } = timer
+        retries.inc({ kind: 'timer', name: kind })
         log.error({ kind, key, attempts, error: messageOf(error) }, 'a timer failed; it is tried again')
         await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 30_000 }))
       }

@@ -46,6 +46,7 @@ export const createFaces = async (
     elsewhere: [],
     tokens,
     log,
+    scrape: () => Promise.resolve('# nothing'),
     notReady: () => Promise.resolve(['users: Postgres does not answer']),
     maxRequestsInFlight,
     development: false,

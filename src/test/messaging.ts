@@ -77,6 +77,7 @@ export const noBroker: Broker = {
   createTopics: () => Promise.resolve(),
   partitions: () => Promise.resolve(new Map()),
   lag: () => Promise.resolve([]),
+  lags: () => Promise.resolve([]),
 }
 
 /** The run's broker, with sessions that end soon. */

@@ -2,6 +2,7 @@ import { GraphQLError, execute } from 'graphql'
 import { type Plugin, createYoga } from 'graphql-yoga'
 import type { Log } from '#platform/log'
 import type { Elsewhere } from '../forward.ts'
+import { observeMutations } from '../metrics.ts'
 import { InvalidInputError, toFailure } from '../problems.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import { limitCost } from './cost.ts'
@@ -12,6 +13,7 @@ import './checkouts.ts'
 import './payments.ts'
 
 const schema = builder.toSchema()
+observeMutations(schema)
 
 type Options = { graphiql: boolean; log: Log; elsewhere: Elsewhere[] }
 

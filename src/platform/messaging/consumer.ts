@@ -1,6 +1,7 @@
 import { DomainError, messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Postgres, Transaction } from '../postgres.ts'
+import { inboxDuplicates, messagesHandled, messagesParked, retries } from '../metrics.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { type TimerDefinition, setTimers } from '../timers.ts'
 import type { RawRecord } from './cloud-event.ts'
@@ -144,7 +145,10 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         meet(transaction, arrived),
         lockKeys(transaction.run, name, [...new Set(arrived.map(({ key }) => key))]),
       ])
+      const repeated = arrived.length - fresh.length
+      if (repeated > 0) after.push(() => inboxDuplicates.inc({ consumer: name }, repeated))
       if (fresh.length === 0) return []
+      after.push(() => messagesHandled.inc({ consumer: name }, fresh.length))
       const before = new Map(keys)
       const turns = takeTurns(keys, fresh, isOlder)
       const emitted = await runHandlers(transaction, turns.apply.filter(isWanted))
@@ -187,6 +191,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
       })
+      messagesParked.inc({ consumer: name })
       log.error(
         { consumer: name, position: message.position, type: message.message.type, error: messageOf(error), attempts },
         'a message was parked',
@@ -207,6 +212,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       } catch (error) {
         abandoned.check()
         if (error instanceof DomainError || attempts >= tries) return { error, attempts }
+        retries.inc({ kind: 'consumer', name })
         log.warn(
           { consumer: name, position, error: messageOf(error), attempt: attempts },
           'a message failed; it is tried again',

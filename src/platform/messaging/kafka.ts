@@ -64,6 +64,8 @@ export type Broker = {
   subscribe(options: ConsumeOptions): Subscription
   /** Creates the topics that do not exist yet; existing ones are left as they are. */
   createTopics(topics: TopicSettings[]): Promise<void>
+  /** How many messages of its topic each group has not committed, all asked over one connection. */
+  lags(consumers: { group: string; topic: string }[]): Promise<{ group: string; topic: string; behind: number }[]>
   /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
   lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
   /** The partition count of each existing topic. */
@@ -82,18 +84,16 @@ export const openBroker = (settings: BrokerSettings): Broker => {
     producer: () => createProducer(kafka),
     subscribe: (options) => createSubscription(kafka, settings, options),
     createTopics: (topics) => withAdmin(kafka, (admin) => createTopics(admin, topics)),
-    lag: (group, topic) =>
-      withAdmin(kafka, async (admin) => {
-        const ends = await admin.fetchTopicOffsets(topic)
-        const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
-        const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
-        return ends
-          .map(({ partition, low, high }) => ({
-            partition,
-            behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
-          }))
-          .filter(({ behind }) => behind > 0)
-      }),
+    lag: (group, topic) => withAdmin(kafka, (admin) => lagOf(admin, group, topic)),
+    lags: (consumers) =>
+      withAdmin(kafka, (admin) =>
+        Promise.all(
+          consumers.map(async ({ group, topic }) => {
+            const behind = (await lagOf(admin, group, topic)).reduce((sum, { behind }) => sum + behind, 0)
+            return { group, topic, behind }
+          }),
+        ),
+      ),
     partitions: (topics) =>
       withAdmin(kafka, async (admin) => {
         const known = new Set(await admin.listTopics())
@@ -127,6 +127,18 @@ const withAdmin = async <T>(kafka: Kafka, work: (admin: Admin) => Promise<T>): P
   } finally {
     await admin.disconnect()
   }
+}
+
+const lagOf = async (admin: Admin, group: string, topic: string) => {
+  const ends = await admin.fetchTopicOffsets(topic)
+  const [committed] = await admin.fetchOffsets({ groupId: group, topics: [topic] })
+  const offsets = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+  return ends
+    .map(({ partition, low, high }) => ({
+      partition,
+      behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
+    }))
+    .filter(({ behind }) => behind > 0)
 }
 
 const createTopics = async (admin: Admin, topics: TopicSettings[]): Promise<void> => {

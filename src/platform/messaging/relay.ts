@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Run, SqlRow } from '../postgres.ts'
+import { relayLag, retries } from '../metrics.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { toHeaders } from './cloud-event.ts'
 import type { OutgoingRecord, Producer } from './kafka.ts'
@@ -10,6 +11,8 @@ import { relayShards } from './outbox.ts'
 import { type Leases, claimLeases, releaseLeases } from './relay-lease.ts'
 
 export type RelayOptions = {
+  /** Whose outbox it is, for metrics. */
+  name?: string
   run: Run
   producer: Producer
   log: Log
@@ -64,10 +67,11 @@ const maxBatchBytes = 900_000
  * is read meanwhile. Rows are deleted after the acknowledgement, and only under the epoch of the lease they were read with.
  */
 export const createRelay = (options: RelayOptions): Relay => {
-  const { run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
+  const { name = 'test', run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
   const stopping = new AbortController()
   const renewEveryMs = leaseMs * 0.4
   let leases: Leases = { epochs: new Map(), validUntilMs: 0, oldestAt: undefined }
+  const observeLag = relayLag({ module: name })
   let wakeUp: (() => void) | undefined
   let woken = false
   const floor = createFloor(run)
@@ -112,9 +116,11 @@ export const createRelay = (options: RelayOptions): Relay => {
       try {
         await producer.send(batch.records)
         failingSince = undefined
+        observeLag((Date.now() - Date.parse(batch.records[0]?.headers['ce_time'] ?? '')) / 1_000)
         return true
       } catch (error) {
         failingSince ??= Date.now()
+        retries.inc({ kind: 'relay', name })
         log.warn({ error: messageOf(error), messages: batch.ids.length, attempt }, 'the broker did not take the batch')
         await sleep(backoffMs(attempt, { firstMs: 50, maxMs: 1_000 }), stopping.signal)
       }

@@ -1,6 +1,9 @@
 import { type Bff, createBff } from './bff/bff.ts'
 import { createTokens } from './bff/identity.ts'
 import { type Config, type ModuleName, brokerSettings, moduleNames } from './config.ts'
+import * as orderMessages from '#events/orders'
+import * as paymentMessages from '#events/payments'
+import * as userMessages from '#events/users'
 import { createCheckouts, orders, ordersSnapshots } from '#modules/orders'
 import { payments, paymentsSnapshots } from '#modules/payments'
 import { users } from '#modules/users'
@@ -8,6 +11,7 @@ import { StartError, messageOf } from '#platform/errors'
 import { createFailureLimit } from '#platform/failure-limit'
 import { createHints } from '#platform/hints'
 import type { Log } from '#platform/log'
+import { messageTypesOf } from '#platform/messaging/catalogue'
 import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
@@ -119,6 +123,7 @@ export const createApp = (config: Config, log: Log) => {
     tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
     log,
     notReady,
+    messages: messageTypesOf(userMessages, orderMessages, paymentMessages),
     scrape,
     maxRequestsInFlight: config.MAX_REQUESTS_IN_FLIGHT,
     development: config.NODE_ENV === 'development',

@@ -3,6 +3,7 @@ import type { Context as PaymentsContext } from '#modules/payments'
 import type { Context as UsersContext } from '#modules/users'
 import { DomainError, OverloadedError } from '#platform/errors'
 import type { Log } from '#platform/log'
+import type { AnyMessageType } from '#platform/messaging/catalogue'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
@@ -45,6 +46,8 @@ export type BffOptions = {
   elsewhere: Elsewhere[]
   tokens: Tokens
   log: Log
+  /** Every type of message that a module declares. */
+  messages: AnyMessageType[]
   /** The metrics of this process, as Prometheus text. */
   scrape: () => Promise<string>
   /** What keeps the process from serving; empty when nothing does. */
@@ -118,7 +121,7 @@ export const createBff = (options: BffOptions) => {
   app.route('/', flowRoutes(options))
   app.route('/', healthRoutes(options))
   app.route('/', metricsRoutes(options))
-  app.route('/', docsRoutes())
+  app.route('/', docsRoutes(options))
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
     await awaitConsistencyOf(c, options)
     const call = c.get('call')

@@ -3,15 +3,9 @@ import { join } from 'node:path'
 import * as orders from '#events/orders'
 import * as payments from '#events/payments'
 import * as users from '#events/users'
+import { messageTypesOf } from '#platform/messaging/catalogue'
 
-type Declared = { type: string; topic: { name: string } }
-
-const isDeclared = (value: unknown): value is Declared =>
-  typeof value === 'function' && 'type' in value && 'topic' in value && 'schema' in value
-
-const declared = [users, orders, payments]
-  .flatMap((door) => Object.values(door).filter(isDeclared))
-  .map(({ type, topic }) => `${type} on ${topic.name}`)
+const declared = messageTypesOf(users, orders, payments).map(({ type, topic }) => `${type} on ${topic.name}`)
 
 const row = /^\| `([a-z-]+\.[a-z-]+\.v\d+)` \| `([a-z-]+)` \|/gm
 

@@ -1,5 +1,9 @@
 import type { Context as UsersContext } from '#modules/users'
+import * as orders from '#events/orders'
+import * as payments from '#events/payments'
+import * as users from '#events/users'
 import type { Log } from '#platform/log'
+import { messageTypesOf } from '#platform/messaging/catalogue'
 import type { Snapshots } from '#platform/snapshots'
 import { createBff } from '../bff/bff.ts'
 import { createTokens } from '../bff/identity.ts'
@@ -46,6 +50,7 @@ export const createFaces = async (
     elsewhere: [],
     tokens,
     log,
+    messages: messageTypesOf(users, orders, payments),
     scrape: () => Promise.resolve('# nothing'),
     notReady: () => Promise.resolve(['users: Postgres does not answer']),
     maxRequestsInFlight,

@@ -97,6 +97,7 @@ const serving = z.object({
   JWT_KEYS: jwtKeys,
   TOKEN_TTL_SECONDS: z.coerce.number().int().min(60).default(86_400),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: url('http:', 'https:').optional(),
   NODE_ENV: z.string().default('production'),
 })
 

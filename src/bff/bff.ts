@@ -22,7 +22,7 @@ import type { Tokens } from './identity.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
 import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
-import { metricsRoutes, observeRequest } from './metrics.ts'
+import { endSpan, metricsRoutes, observeRequest } from './metrics.ts'
 import { orderRoutes } from './orders.ts'
 import { paymentRoutes } from './payments.ts'
 import { productRoutes } from './products.ts'
@@ -81,6 +81,7 @@ export const createBff = (options: BffOptions) => {
     c.set('call', call)
     await next()
     observeRequest(c, startedAt)
+    if (call.span) endSpan(c, call.span)
     // Not by c.header, which copies a finished answer with its body as a stream.
     c.res.headers.set('Correlation-Id', call.trace.correlationId)
   })

@@ -4,6 +4,7 @@ import type { GraphQLSchema } from 'graphql'
 import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
 import { type Observe, createHistogram } from '#platform/metrics'
+import type { OpenSpan } from '#platform/tracing'
 import type { BffOptions } from './bff.ts'
 import { requireOperator } from './access.ts'
 import type { Env } from './call.ts'
@@ -55,6 +56,15 @@ export const observeRequest = (c: HonoContext<Env>, startedAt: number): void => 
     byStatus.set(c.res.status, observe)
   }
   observe((performance.now() - startedAt) / 1_000)
+}
+
+/** Ends the span of a request that has been answered, under the name of its route. */
+export const endSpan = (c: HonoContext<Env>, span: OpenSpan): void => {
+  const route = matchedRoutes(c).at(-1)?.path ?? nowhere
+  const { status } = c.res
+  span.rename(`${c.req.method} ${route}`)
+  span.set({ 'http.request.method': c.req.method, 'http.route': route, 'http.response.status_code': status })
+  span.end(status >= 500 ? new Error('the request failed') : undefined)
 }
 
 /** Counts the mutations of a schema by their names. */

@@ -8,6 +8,7 @@ import { type Emitted, type Outbox, newMessageId } from './messaging/outbox.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import { backoffMs, sleep } from './retry.ts'
 import { GoneError, type Timer, claimDue, finishTimers, postpone } from './timers.ts'
+import { traced } from './tracing.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** What a call to the outside came to: an outcome to record, or the need to call again later. */
@@ -125,10 +126,16 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
     worker.wake()
   }
 
-  const make = async (timer: Timer): Promise<void> => {
-    const { kind, key, attempts } = timer
+  const make = async (given: Timer): Promise<void> => {
+    const { kind, key, attempts } = given
+    // What follows from the call names its span, which ends with the answer.
+    let timer = given
     try {
-      const result = await byKind.get(kind)?.call(timer, stopping.signal)
+      const result = await traced(`call ${kind}`, 'client', given.trace, async (trace, span) => {
+        timer = { ...given, trace }
+        span?.set({ 'bulkhead.key': key, 'bulkhead.attempt': attempts })
+        return byKind.get(kind)?.call(timer, stopping.signal)
+      })
       if (result?.kind === 'outcome') return await recordTogether({ timer, outcome: result.outcome })
       log.warn({ kind, key, attempts, reason: result?.reason }, 'a call has no outcome yet; it is made again')
     } catch (error) {

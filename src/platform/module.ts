@@ -180,7 +180,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     prunings: [...prunings(retention), ...(definition.prunings ?? [])],
     forget: ({ tx }, ids) => snapshots.forget(tx, ids),
   })
-  const together = createTogether({ outbox, ...parts })
+  const together = createTogether({ source: name, outbox, ...parts })
   const refuseBehind = () => {
     if (relay.outboxAgeMs() <= outboxMaxAgeMs) return
     throw new OverloadedError(`What ${name} has to tell the others is not sent: nothing is changed until it is.`, {

@@ -7,6 +7,7 @@ import { retries } from './metrics.ts'
 import { type Emitted, type Outbox, idsOf, newMessageId } from './messaging/outbox.ts'
 import { type Postgres, type Run, type SqlRow, type Transaction, type Tx, textArray } from './postgres.ts'
 import { backoffMs } from './retry.ts'
+import { traced } from './tracing.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** Work that falls due once, at or after a time, even if every process died in between. */
@@ -200,7 +201,10 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
   const { definitions, postgres, outbox, committed, log, claimMs = 5_000, pollMs = 8_000, batchSize = 50 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
 
-  const fire = async (timer: Timer): Promise<void> => {
+  const fire = (given: Timer): Promise<void> =>
+    traced(`timer ${given.kind}`, 'internal', given.trace, (trace) => fireIn({ ...given, trace }))
+
+  const fireIn = async (timer: Timer): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
       const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace, id: newMessageId() })

@@ -151,7 +151,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       after.push(() => messagesHandled.inc({ consumer: name }, fresh.length))
       const before = new Map(keys)
       const turns = takeTurns(keys, fresh, isOlder)
-      const emitted = await runHandlers(transaction, turns.apply.filter(isWanted))
+      const emitted = await runHandlers(name, transaction, turns.apply.filter(isWanted))
       await hold(
         transaction,
         turns.hold.map(({ turn, status, because }) => ({
@@ -265,7 +265,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       if (!isWanted(message))
         throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
       await admit(transaction.run, name, message.id === undefined ? [] : [admittedOf(message.id, record)])
-      outbox.append(transaction, await runHandlers(transaction, [message]))
+      outbox.append(transaction, await runHandlers(name, transaction, [message]))
     },
     pass: (transaction, record) => held.moveOn(transaction, read(record, '')),
     drain: (record) => held.drainKey(read(record, '').key),

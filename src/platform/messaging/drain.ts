@@ -83,7 +83,7 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
     if (judged === 'apply') {
       try {
         await transaction.savepoint(async () => {
-          outbox.append(transaction, isWanted(message) ? await runHandlers(transaction, [message]) : [])
+          outbox.append(transaction, isWanted(message) ? await runHandlers(name, transaction, [message]) : [])
         })
       } catch (error) {
         if (isTransient(error)) throw error

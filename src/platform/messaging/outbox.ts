@@ -1,4 +1,5 @@
 import type { Finish, Postgres, Run, Transaction, Tx } from '../postgres.ts'
+import { traced, untraced } from '../tracing.ts'
 import type { Emit, Emittable, Trace } from './message.ts'
 
 /** The keys are spread over this many shards; the relaying processes share the shards out among themselves. */
@@ -79,7 +80,7 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
       occurred_at: now().toISOString(),
       correlation_id: trace.correlationId,
       causation_id: trace.causationId,
-      traceparent: trace.traceparent,
+      traceparent: trace.traceparent ?? untraced(trace.correlationId, id),
       value,
     }
   }
@@ -91,18 +92,19 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
 
   return {
     append,
-    transact: (trace, keep) => async (work) => {
-      const emitted: Emitted[] = []
-      const result = await postgres.transaction(async (transaction) => {
-        const emit: Emit<Source> = (message) => void emitted.push({ message, trace })
-        const answer = await work(transaction.tx, emit, transaction)
-        append(transaction, emitted)
-        if (keep) transaction.finishWith(keep(answer))
-        return answer
-      })
-      if (emitted.length > 0) committed()
-      return result
-    },
+    transact: (given, keep) => (work) =>
+      traced(`${source} transaction`, 'internal', given, async (trace) => {
+        const emitted: Emitted[] = []
+        const result = await postgres.transaction(async (transaction) => {
+          const emit: Emit<Source> = (message) => void emitted.push({ message, trace })
+          const answer = await work(transaction.tx, emit, transaction)
+          append(transaction, emitted)
+          if (keep) transaction.finishWith(keep(answer))
+          return answer
+        })
+        if (emitted.length > 0) committed()
+        return result
+      }),
   }
 }
 

@@ -5,8 +5,8 @@ import * as payments from '#events/payments'
 import * as users from '#events/users'
 import { messageTypesOf } from '#platform/messaging/catalogue'
 import { toHeaders } from '#platform/messaging/cloud-event'
-import { createFaces } from '../test/faces.ts'
-import { asyncapiDocument } from './asyncapi.ts'
+import { createFaces } from './faces.ts'
+import { asyncapiDocument } from '../bff/asyncapi.ts'
 
 const declared = messageTypesOf(users, orders, payments)
 
@@ -52,7 +52,10 @@ test('each type is described with its key, its headers and its data', async () =
       trace: { correlationId: 'story', causationId: 'cause', traceparent: 'parent' },
       value: '{}',
     })
-    const { properties, required } = described?.headers as { properties: object; required: string[] }
+    const { properties = {}, required = [] } = (described?.headers ?? {}) as {
+      properties?: object
+      required?: string[]
+    }
     expect(Object.keys(properties).toSorted()).toEqual(Object.keys(sent).toSorted())
     expect(required.toSorted()).toEqual(
       Object.keys(sent)

@@ -1,9 +1,12 @@
 import { createRoute, z } from '@hono/zod-openapi'
-import { DomainError } from '#platform/errors'
+import { DomainError, ElsewhereError } from '#platform/errors'
+import { listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
 import { forOperators } from './access.ts'
 import { type FlowNode, joinFlow } from './flow-tree.ts'
+import type { Incoming } from './forward.ts'
 import { createRouter, problems } from './openapi.ts'
+import type { ModuleName } from './owners.ts'
 
 const node: z.ZodType<FlowNode> = z
   .object({
@@ -24,6 +27,7 @@ const flow = z
     outcome: z.enum(['settled', 'under-way', 'held']),
     truncated: z.boolean(),
     children: z.array(node),
+    missing: z.array(z.object({ module: z.string(), code: z.string(), detail: z.string() })).optional(),
   })
   .openapi('Flow')
 
@@ -110,33 +114,38 @@ const readParts = createRoute({
   ...forOperators,
   request: {
     params: correlationId,
-    query: z.object({ module: z.enum(['users', 'orders', 'payments']).optional() }),
+    query: moduleQuery,
   },
   responses: {
     200: {
       description: 'What the tree is joined from',
-      content: { 'application/json': { schema: z.object({ items: z.array(flowPart) }) } },
+      content: { 'application/json': { schema: listOf(flowPart) } },
     },
     ...problems(400, 401, 403),
   },
 })
 
-export const flowRoutes = ({ modules }: Pick<BffOptions, 'modules'>) => {
-  const hosted = Object.values(modules)
-  // No story has a NUL in its name, and Postgres takes none in a text.
-  const named = (id: string) => id.replaceAll('\0', '\ufffd')
-  const partsOf = (id: string, only?: string) =>
-    Promise.all(hosted.filter(({ name }) => !only || name === only).map(({ flow }) => flow(named(id))))
+export const flowRoutes = (options: Pick<BffOptions, 'modules' | 'elsewhere'>) => {
+  /** Asks every module, or one of them, wherever it is hosted. */
+  const partsOf = (incoming: Incoming, correlationId: string, only?: ModuleName) =>
+    listAcross(incoming, options, {
+      only,
+      item: flowPart,
+      // No story has a NUL in its name, and Postgres takes none in a text.
+      own: async ({ flow }) => [await flow(correlationId.replaceAll('\0', '\ufffd'))],
+      path: `/ops/flows/${encodeURIComponent(correlationId)}/parts`,
+    })
   return createRouter()
     .openapi(read, async (c) => {
       const { correlationId } = c.req.valid('param')
-      const joined = joinFlow(correlationId, await partsOf(correlationId))
-      if (!joined)
-        throw new DomainError('not-found', `No module knows of a request with the Correlation-Id ${correlationId}.`)
-      return c.json(joined, 200)
+      const { items, missing } = await partsOf(c, correlationId)
+      const joined = joinFlow(correlationId, items)
+      if (joined) return c.json({ ...joined, ...(missing && { missing }) }, 200)
+      const [unasked] = missing ?? []
+      if (unasked) throw new ElsewhereError(unasked.code, unasked.detail)
+      throw new DomainError('not-found', `No module knows of a request with the Correlation-Id ${correlationId}.`)
     })
-    .openapi(readParts, async (c) => {
-      const items = await partsOf(c.req.valid('param').correlationId, c.req.valid('query').module)
-      return c.json({ items }, 200)
-    })
+    .openapi(readParts, async (c) =>
+      c.json(await partsOf(c, c.req.valid('param').correlationId, c.req.valid('query').module), 200),
+    )
 }

@@ -47,6 +47,7 @@ const stepsOf = (root: string): Step[] => [
   { name: 'format', run: () => run(root, ['node_modules/.bin/oxfmt', '--check', '.']) },
   { name: 'types', run: () => run(root, ['node_modules/.bin/tsc', '--noEmit', '-p', '.']) },
   { name: 'lint', run: () => noted(run(root, ['scripts/lint.ts'])) },
+  { name: 'messages', run: () => noted(run(root, ['scripts/publish-messages.ts', '--check'])) },
   { name: 'compose', run: checkServices },
   { name: 'tests', run: () => runPureTests(root) },
 ]

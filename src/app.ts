@@ -1,8 +1,11 @@
-import { createBff } from './bff/bff.ts'
+import { type Bff, createBff } from './bff/bff.ts'
 import { createStreams } from './bff/graphql/streams.ts'
 import { createTokens } from './bff/identity.ts'
 import { createLimits } from './bff/limits.ts'
 import { type Config, type ModuleName, brokerSettings, moduleNames } from './config.ts'
+import * as orderMessages from '#events/orders'
+import * as paymentMessages from '#events/payments'
+import * as userMessages from '#events/users'
 import { createCheckouts, orders, ordersSnapshots } from '#modules/orders'
 import { payments, paymentsSnapshots } from '#modules/payments'
 import { users } from '#modules/users'
@@ -12,6 +15,7 @@ import { createFailureLimit } from '#platform/failure-limit'
 import { createHints } from '#platform/hints'
 import { stopServer } from '#platform/lifecycle'
 import type { Log } from '#platform/log'
+import { messageTypesOf } from '#platform/messaging/catalogue'
 import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
@@ -23,6 +27,7 @@ import { createPasswords } from '#platform/passwords'
 import { type Postgres, openPostgres } from '#platform/postgres'
 import { openRedis } from '#platform/redis'
 import type { SnapshotSource } from '#platform/snapshots'
+import { createScrape } from '#platform/scrape'
 
 /** The process with the modules that it hosts, wired and not yet started. */
 export const createApp = (config: Config, log: Log) => {
@@ -36,6 +41,7 @@ export const createApp = (config: Config, log: Log) => {
       log,
       sessionTimeoutMs: config.KAFKA_SESSION_TIMEOUT_MS,
     })
+  const brokers = { users: brokerOf('users'), orders: brokerOf('orders'), payments: brokerOf('payments') }
   const databases = openDatabases(config, log)
 
   const now = () => new Date()
@@ -67,13 +73,13 @@ export const createApp = (config: Config, log: Log) => {
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
     ...(databases.users && {
-      users: hostModule({ definition: users, postgres: databases.users, broker: brokerOf('users'), ...shared }),
+      users: hostModule({ definition: users, postgres: databases.users, broker: brokers.users, ...shared }),
     }),
     ...(databases.orders && {
       orders: hostModule({
         definition: orders({ log, now, checkouts }),
         postgres: databases.orders,
-        broker: brokerOf('orders'),
+        broker: brokers.orders,
         ...shared,
       }),
     }),
@@ -82,7 +88,7 @@ export const createApp = (config: Config, log: Log) => {
         payments: hostModule({
           definition: payments({ provider, newId, now }),
           postgres: databases.payments,
-          broker: brokerOf('payments'),
+          broker: brokers.payments,
           ...shared,
         }),
       }),
@@ -129,12 +135,20 @@ export const createApp = (config: Config, log: Log) => {
     maxStreams: config.MAX_STREAMS,
     maxStreamsPerUser: config.MAX_STREAMS_PER_USER,
   })
+  const scrape = createScrape({
+    modules,
+    pools: Object.entries(databases).map(([module, { load }]) => ({ module, load })),
+    lags: (name, consumers) => brokers[name].lags(consumers),
+    log,
+  })
   const bff = createBff({
     modules: faces,
     elsewhere,
     tokens: createTokens({ keys: config.JWT_KEYS, ttlSeconds: config.TOKEN_TTL_SECONDS }),
     log,
     notReady,
+    messages: messageTypesOf(userMessages, orderMessages, paymentMessages),
+    scrape,
     maxRequestsInFlight: config.MAX_REQUESTS_IN_FLIGHT,
     requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
     limits: createLimits(redis, {
@@ -208,10 +222,7 @@ const addressOf = (name: ModuleName, config: Config): string | undefined => {
   return urls[name]?.replace(/\/+$/, '')
 }
 
-const serve = (
-  { PORT, HOST, REQUEST_TIMEOUT_MS }: Config,
-  fetch: (request: Request) => Response | Promise<Response>,
-) => {
+const serve = ({ PORT, HOST, REQUEST_TIMEOUT_MS }: Config, fetch: Bff['fetch']) => {
   try {
     // The BFF reads no further than its own limit and answers with a problem; the server's own answer would have no body.
     return Bun.serve({

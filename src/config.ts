@@ -196,6 +196,7 @@ const serving = z.object({
   TRUSTED_PROXIES: addresses.default([]),
   CORS_ORIGINS: origins.default([]),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: url('http:', 'https:').optional(),
   NODE_ENV: z.string().default('production'),
 })
 

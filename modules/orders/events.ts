@@ -2,7 +2,11 @@ import { z } from 'zod'
 import { defineEvent, defineRestatement, eventTopic } from '#platform/messaging/message'
 
 /** What happens to orders, checkouts and products, keyed by the id of each. */
-export const orderEvents = eventTopic('orders', 'order-events')
+export const orderEvents = eventTopic(
+  'orders',
+  'order-events',
+  'the id of the order or checkout, or the SKU of the product',
+)
 
 const line = z.object({ sku: z.string(), quantity: z.int().positive() })
 

@@ -2,13 +2,13 @@ import { z } from 'zod'
 import { commandTopic, defineCommand, defineEvent, defineRestatement, eventTopic } from '#platform/messaging/message'
 
 /** What happens to payments, keyed by payment id. */
-export const paymentEvents = eventTopic('payments', 'payment-events')
+export const paymentEvents = eventTopic('payments', 'payment-events', 'the id of the payment or settlement')
 
 /** What others ask of payments, keyed by order id. */
-export const paymentCommands = commandTopic('payments', 'payment-commands')
+export const paymentCommands = commandTopic('payments', 'payment-commands', 'the id of the order')
 
 /** The parts of a settlement, keyed by task id, which the workers of payments share. */
-export const paymentTasks = commandTopic('payments', 'payment-tasks')
+export const paymentTasks = commandTopic('payments', 'payment-tasks', 'the id of the task')
 
 const payment = { paymentId: z.uuid(), orderId: z.uuid() }
 

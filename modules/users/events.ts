@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { defineEvent, defineRestatement, eventTopic } from '#platform/messaging/message'
 
 /** What happens to users, keyed by user id. No event holds a name or an email: who needs them asks the users module. */
-export const userEvents = eventTopic('users', 'user-events')
+export const userEvents = eventTopic('users', 'user-events', 'the id of the user')
 
 export const userRegistered = defineEvent(
   userEvents,

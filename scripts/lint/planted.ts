@@ -85,6 +85,7 @@ export const breaches: Breach[] = [
   ['modules/users/user.ts', 'pino-pretty', 'mechanism-home'],
   ['modules/users/user.ts', 'prom-client', 'mechanism-home'],
   ['src/app.ts', 'cockatiel', 'mechanism-home'],
+  ['src/platform/tracing.ts', '@opentelemetry/api', 'tracing-home'],
   ['src/platform/log.ts', 'bun:test', 'tests-only'],
   ['modules/users/user.ts', 'bun:test', 'tests-only'],
   ['src/app.ts', 'node:module', 'no-loader'],

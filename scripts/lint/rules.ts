@@ -197,6 +197,12 @@ export const homes: Home[] = [
     way: 'mechanisms live in src/platform or src/bff: a module gets what they do through its context',
   },
   {
+    rule: 'tracing-home',
+    packages: ['@opentelemetry/*'],
+    homes: ['src/platform/tracing-export.ts', ...whole],
+    way: 'only src/platform/tracing-export.ts may import it: begin spans by #platform/tracing',
+  },
+  {
     rule: 'tests-only',
     packages: ['bun:test'],
     homes: ['**/*.test.ts', '**/*.test.tsx', 'src/test/**', 'scripts/**'],

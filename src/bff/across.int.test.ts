@@ -3,8 +3,9 @@ import { z } from 'zod'
 import { startTestApp } from '../test/app.ts'
 import { type Answer, type Client, createClient, refusal } from '../test/client.ts'
 import { openDetour } from '../test/detour.ts'
+import { eventually } from '../test/eventually.ts'
 import { openInstance } from '../test/instance.ts'
-import { openShop } from '../test/shop.ts'
+import { openShop, patienceMs } from '../test/shop.ts'
 import { stuckCheckout } from '../test/stuck-checkout.ts'
 
 setDefaultTimeout(120_000)
@@ -91,6 +92,28 @@ test('a checkout that is stuck is listed and helped from every process', async (
     expect((await client.send('POST', `/ops/sagas/${id}/retry`, operator)).status).toBe(202)
     await shop.eventuallyCheckout(id, { status: 'compensated' })
   }
+})
+
+test('the story of a request is whole from every process, and says what is missing where one does not answer', async () => {
+  const [buyer, { sku }] = [await shop.newBuyer(), await shop.newProduct(5)]
+  const correlationId = `story/${Bun.randomUUIDv7()}`
+  const body = { lines: [{ sku, quantity: 1 }], paymentToken: 'tok_visa' }
+  const sent = { token: buyer.token, body, headers: { 'correlation-id': correlationId } }
+  expect((await shop.client.send('POST', '/orders', sent)).status).toBe(202)
+  const read = (client: Client) => client.send('GET', `/ops/flows/${encodeURIComponent(correlationId)}`, operator)
+  for (const client of clients) {
+    await eventually(async () => {
+      const { status, body } = await read(client)
+      expect({ status, body }).toMatchObject({ status: 200, body: { outcome: 'settled' } })
+      expect(JSON.stringify(body)).toContain('payments.payment-captured.v1')
+      expect(JSON.stringify(body)).toContain('orders.order-confirmed.v1')
+    }, patienceMs)
+  }
+  const { client, close } = await openInstance({ ...environment, MODULES: 'payments' })
+  expect((await read(client)).body).toMatchObject({ missing: [{ module: 'users' }, { module: 'orders' }] })
+  const unknown = await client.send('GET', '/ops/flows/nobody', operator)
+  expect(refusal(unknown)).toEqual({ status: 503, code: 'module-not-hosted' })
+  await close()
 })
 
 describe('a process that cannot ask all of the others', () => {

@@ -40,7 +40,7 @@ export const listAcross = async <Item extends z.ZodType>(
   { only, item, own, path = incoming.req.path }: Listing<Item>,
 ) => {
   const names = only ? [only] : (Object.keys(modules) as ModuleName[])
-  const missing: { module: string; code: string; detail: string }[] = []
+  const missing: { module: string; code: ElsewhereError['code']; detail: string }[] = []
   const lists = await Promise.all(
     names.map(async (name) => {
       const place = elsewhere.find((module) => module.name === name)

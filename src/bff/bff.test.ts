@@ -214,7 +214,7 @@ describe('the documentation', () => {
     expect(page.headers.get('content-security-policy')).toContain("default-src 'self'")
     const html = await page.text()
     expect(html).not.toContain('http')
-    const assets = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path)
+    const assets = [...html.matchAll(/(?:src|href)="(\/docs\/[^"]+)"/g)].map(([, path = '']) => path)
     expect(assets).toHaveLength(3)
     for (const path of assets) {
       const asset = await bff.request(path)

@@ -5,6 +5,7 @@ import type { Addresses } from '#platform/addresses'
 import { within } from '#platform/deadline'
 import { DomainError, TimedOutError } from '#platform/errors'
 import type { Log } from '#platform/log'
+import type { AnyMessageType } from '#platform/messaging/catalogue'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
@@ -18,6 +19,7 @@ import { deadLetterRoutes } from './dead-letters.ts'
 import { docsRoutes } from './docs.ts'
 import { type Elsewhere, forwardedRoutes } from './forward.ts'
 import { serverOf } from './connection.ts'
+import { flowRoutes } from './flows.ts'
 import { createGraphqlHandler } from './graphql/http.ts'
 import { readStoredTexts } from './graphql/stored-documents.ts'
 import type { Streams } from './graphql/streams.ts'
@@ -31,6 +33,7 @@ import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
 import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
 import { createMethods } from './methods.ts'
+import { endSpan, metricsRoutes, observeRequest } from './metrics.ts'
 import { orderRoutes } from './orders.ts'
 import { preferredSeconds } from './prefer.ts'
 import { paymentRoutes } from './payments.ts'
@@ -42,7 +45,7 @@ import { userRoutes } from './users.ts'
 
 type Hosted<Name extends string, Context> = Pick<
   HostedModule<Name>,
-  'name' | 'deadLetters' | 'sagas' | 'findAnswer' | 'keepRefusal'
+  'name' | 'deadLetters' | 'sagas' | 'flow' | 'findAnswer' | 'keepRefusal'
 > & { snapshots: SnapshotReader; context(trace: Trace, keep?: Keep): Context }
 
 export type BffOptions = {
@@ -55,6 +58,10 @@ export type BffOptions = {
   elsewhere: Elsewhere[]
   tokens: Tokens
   log: Log
+  /** Every type of message that a module declares. */
+  messages: AnyMessageType[]
+  /** The metrics of this process, as Prometheus text. */
+  scrape: () => Promise<string>
   /** What keeps the process from serving; empty when nothing does. */
   notReady: () => Promise<string[]>
   /** So many requests are worked on at once; more are refused. */
@@ -77,6 +84,8 @@ export type BffOptions = {
   /** The subscriptions that are open. */
   streams: Streams
 }
+
+export type Bff = ReturnType<typeof createBff>
 
 /** Whoever watches over the process is answered also when it has too much to do. */
 const neverRefused = new Set(['/livez', '/readyz', '/metrics'])
@@ -103,9 +112,12 @@ export const createBff = (options: BffOptions) => {
   const waits = { load: createLoad(options.maxRequestsInFlight), stopping }
 
   app.use(async (c, next) => {
+    const startedAt = performance.now()
     const call = createCall(c, options, waits)
     c.set('call', call)
     await next()
+    observeRequest(c, startedAt)
+    if (call.span) endSpan(c, call.span)
     // Not by c.header, which copies a finished answer with its body as a stream.
     const { headers } = c.res
     headers.set('Correlation-Id', call.trace.correlationId)
@@ -138,8 +150,10 @@ export const createBff = (options: BffOptions) => {
   app.route('/', settlementRoutes(options))
   app.route('/', deadLetterRoutes(options))
   app.route('/', sagaRoutes(options))
+  app.route('/', flowRoutes(options))
   app.route('/', healthRoutes(options))
-  app.route('/', docsRoutes())
+  app.route('/', metricsRoutes(options))
+  app.route('/', docsRoutes(options))
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
     await awaitConsistencyOf(c, options)
     const call = c.get('call')

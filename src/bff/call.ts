@@ -1,6 +1,7 @@
 import type { Context as HonoContext } from 'hono'
 import type { Trace } from '#platform/messaging/message'
 import type { SnapshotVersion } from '#platform/snapshots'
+import { type OpenSpan, beginSpan } from '#platform/tracing'
 import type { Context as OrdersContext } from '#modules/orders'
 import type { Context as PaymentsContext } from '#modules/payments'
 import { type Context as UsersContext, isSessionAlive } from '#modules/users'
@@ -14,6 +15,8 @@ import { InvalidInputError, unauthenticated } from './problems.ts'
 /** One request of a client, whatever its transport: whose it is, which story it belongs to, and what it may reach. */
 export type Call = {
   trace: Trace
+  /** The request's own span, when it is traced. */
+  span: OpenSpan | undefined
   readonly users: UsersContext
   readonly orders: OrdersContext
   readonly payments: PaymentsContext
@@ -57,6 +60,8 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: Bf
   const traceparent = c.req.header('traceparent')
   if (traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent))
     trace.traceparent = traceparent
+  const span = beginSpan(c.req.method, 'server', trace)
+  if (span) trace.traceparent = span.traceparent
 
   const identify = async (): Promise<Identity | undefined> => {
     const authorization = c.req.header('authorization')
@@ -75,6 +80,7 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: Bf
   }
   return {
     trace,
+    span,
     get users() {
       return modules.users.context(trace)
     },

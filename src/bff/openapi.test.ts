@@ -36,6 +36,9 @@ const routes: Record<string, number[]> = {
   'POST /ops/sagas/{id}/retry': [202, 400, 401, 403, 404, 409, 422, 503],
   'POST /ops/sagas/{id}/skip': [202, 400, 401, 403, 404, 409, 422, 503],
   'POST /ops/sagas/{id}/compensate': [202, 400, 401, 403, 404, 409, 422, 503],
+  'GET /ops/flows/{correlationId}': [200, 400, 401, 403, 404, 503],
+  'GET /ops/flows/{correlationId}/parts': [200, 400, 401, 403, 503],
+  'GET /metrics': [200, 401, 403, 503],
   'GET /livez': [200],
   'GET /readyz': [200, 503],
 }

@@ -1,12 +1,14 @@
 import type { z } from 'zod'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
+import { retries } from './metrics.ts'
 import { createGroupCommit } from './messaging/group-commit.ts'
 import type { Emit } from './messaging/message.ts'
-import type { Emitted, Outbox } from './messaging/outbox.ts'
+import { type Emitted, type Outbox, newMessageId } from './messaging/outbox.ts'
 import type { Postgres, Tx } from './postgres.ts'
 import { backoffMs, sleep } from './retry.ts'
 import { GoneError, type Timer, claimDue, finishTimers, postpone } from './timers.ts'
+import { traced } from './tracing.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** What a call to the outside came to: an outcome to record, or the need to call again later. */
@@ -73,14 +75,19 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
   const record = async (finished: Finished[]): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
+      const emittedBy = new Map<string, string[]>()
       const context: RecordContext<Source> = {
         tx: transaction.tx,
-        emitFor: (timer) => (message) => void emitted.push({ message, trace: timer.trace }),
+        emitFor: (timer) => (message) => {
+          const id = newMessageId()
+          emitted.push({ message, trace: timer.trace, id })
+          emittedBy.set(timer.key, [...(emittedBy.get(timer.key) ?? []), id])
+        },
       }
       await byKind.get(finished[0]?.timer.kind ?? '')?.record(context, finished)
       await finishTimers(
         transaction,
-        finished.map(({ timer }) => timer),
+        finished.map(({ timer }) => ({ timer, emitted: emittedBy.get(timer.key) ?? [] })),
       )
       outbox.append(transaction, emitted)
     }, 'call.commit')
@@ -113,15 +120,22 @@ export const createCalls = <Source extends string>(options: CallsOptions<Source>
 
   // When this fails too, the call is made again after the claim.
   const callAgain = async (timer: Timer): Promise<void> => {
+    retries.inc({ kind: 'call', name: timer.kind })
     const waitMs = backoffMs(timer.attempts, { firstMs: 200, maxMs: 10_000 })
     await postpone(postgres.run, timer, waitMs).catch(() => undefined)
     worker.wake()
   }
 
-  const make = async (timer: Timer): Promise<void> => {
-    const { kind, key, attempts } = timer
+  const make = async (given: Timer): Promise<void> => {
+    const { kind, key, attempts } = given
+    // What follows from the call names its span, which ends with the answer.
+    let timer = given
     try {
-      const result = await byKind.get(kind)?.call(timer, stopping.signal)
+      const result = await traced(`call ${kind}`, 'client', given.trace, async (trace, span) => {
+        timer = { ...given, trace }
+        span?.set({ 'bulkhead.key': key, 'bulkhead.attempt': attempts })
+        return byKind.get(kind)?.call(timer, stopping.signal)
+      })
       if (result?.kind === 'outcome') return await recordTogether({ timer, outcome: result.outcome })
       log.warn({ kind, key, attempts, reason: result?.reason }, 'a call has no outcome yet; it is made again')
     } catch (error) {

@@ -7,7 +7,7 @@ import type { SnapshotSource } from './snapshots.ts'
 
 export type ModuleElsewhere<Name extends string> = Pick<
   HostedModule<Name>,
-  'name' | 'context' | 'findAnswer' | 'keepRefusal' | 'deadLetters' | 'sagas'
+  'name' | 'context' | 'findAnswer' | 'keepRefusal' | 'deadLetters' | 'sagas' | 'flow'
 > & { snapshots: SnapshotReader }
 
 export type ModuleElsewhereOptions<Name extends string> = {
@@ -50,6 +50,7 @@ export const moduleElsewhere = <Name extends string>(options: ModuleElsewhereOpt
     findAnswer: refused,
     keepRefusal: refused,
     deadLetters: { list: refused, find: refused, redrive: refused, skip: refused },
+    flow: refused,
     sagas: { list: refused, find: refused, operate: refused },
   }
 }

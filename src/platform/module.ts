@@ -4,7 +4,9 @@ import { durable } from './durable.ts'
 import type { Log } from './log.ts'
 import type { Hints } from './hints.ts'
 import { OverloadedError } from './errors.ts'
+import { type FlowPart, createFlow } from './flow.ts'
 import { checkIsolation } from './isolation.ts'
+import { type Measures, measure } from './measure.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
 import type { Broker } from './messaging/kafka.ts'
@@ -73,8 +75,12 @@ export type HostedModule<Name extends string> = {
   sagas: Sagas
   /** Says the present state of every aggregate again; how many of each kind, by its name. Safe while serving. */
   republish(options: Republishing): Promise<Map<string, number>>
-  /** The consumers by their names, each with its topic. */
-  consumers: { name: string; topic: string }[]
+  /** The consumers by their names, each with its topic and the types of messages that it handles. */
+  consumers: { name: string; topic: string; types: string[] }[]
+  /** What waits in the module's own tables. */
+  measure(): Promise<Measures>
+  /** What the module's own tables know of the story with this correlation id. */
+  flow(correlationId: string): Promise<FlowPart>
   /**
    * Refuses a schema of another release, one that is not sealed, and a server that is not trusted or does not let us in.
    * @throws StartError saying what to do
@@ -131,6 +137,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const { name } = definition
   const producer = broker.producer()
   const relay: Relay = createRelay({
+    name,
     run: postgres.run,
     producer,
     log,
@@ -160,6 +167,11 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     .consumers({ snapshots })
     .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
   checkConsumers(definition, consumers)
+  const handled = consumers.map((consumer) => ({
+    name: consumer.name,
+    topic: consumer.name.slice(name.length + 1),
+    types: consumer.types,
+  }))
   const sagas = definition.sagas ?? []
   const timers = createTimers({
     definitions: [
@@ -176,7 +188,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     prunings: [...prunings(retention), ...(definition.prunings ?? [])],
     forget: ({ tx }, ids) => snapshots.forget(tx, ids),
   })
-  const together = createTogether({ outbox, ...parts })
+  const together = createTogether({ source: name, outbox, ...parts })
   const refuseBehind = () => {
     if (relay.outboxAgeMs() <= outboxMaxAgeMs) return
     throw new OverloadedError(`What ${name} has to tell the others is not sent: nothing is changed until it is.`, {
@@ -191,7 +203,14 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   return {
     name,
     snapshots,
-    consumers: consumers.map((consumer) => ({ name: consumer.name, topic: consumer.name.slice(name.length + 1) })),
+    consumers: handled,
+    measure: () => measure(postgres.run),
+    flow: createFlow({
+      module: name,
+      run: postgres.run,
+      consumers: handled,
+      calls: (definition.calls ?? []).map(({ kind }) => kind),
+    }),
     deadLetters: createDeadLetters({ postgres: parts.postgres, consumers, committed, dedupeMs: retention.inboxMs }),
     republish: createRepublish({ restating: definition.restating ?? [], run: postgres.run, outbox, newId }),
     sagas: createSagas({ sagas, read: postgres.read, transact: outbox.transact, now }),

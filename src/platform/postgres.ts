@@ -32,6 +32,8 @@ export type Transaction = {
   savepoint<T>(work: () => Promise<T>): Promise<T>
 }
 
+export type PoolLoad = { size: number; inUse: number; waiting: number }
+
 export type Postgres = {
   /**
    * Runs `work` in one transaction (read committed) and commits. `begin` travels with the first statement and
@@ -46,6 +48,8 @@ export type Postgres = {
   read: Tx
   /** Runs a script of several statements, unprepared, as one implicit transaction. */
   script(text: string): Promise<void>
+  /** How many of the connections for transactions are in use, and how many transactions wait for one. */
+  load(): PoolLoad
   /** Waits for what runs and closes the connections, within `timeoutMs`. */
   close(timeoutMs?: number): Promise<void>
 }
@@ -99,6 +103,19 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
   const pool = connect(options, options.poolSize)
   const singles = connect(options, 2)
 
+  const load = { size: options.poolSize, inUse: 0, waiting: 0 }
+
+  const reserve = async (): Promise<ReservedSql> => {
+    load.waiting += 1
+    try {
+      const connection = await pool.reserve()
+      load.inUse += 1
+      return connection
+    } finally {
+      load.waiting -= 1
+    }
+  }
+
   const transaction: Postgres['transaction'] = async (work, step = 'transaction.commit') => {
     let reserved: ReservedSql | undefined
     let opening: Promise<ReservedSql> | undefined
@@ -107,7 +124,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
     // A statement that nobody awaited would otherwise run on its own behind the commit, or leak a reservation.
     const open = () => {
       if (ended) return Promise.reject(new Error('The transaction has ended: every statement in it must be awaited.'))
-      return (opening ??= pool.reserve().then((connection) => {
+      return (opening ??= reserve().then((connection) => {
         reserved = connection
         connection.unsafe('begin').catch(() => undefined)
         return connection
@@ -145,6 +162,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
       await opening?.then((connection) => connection.unsafe('rollback')).catch(() => undefined)
       throw error
     } finally {
+      if (reserved) load.inUse -= 1
       reserved?.release()
     }
   }
@@ -156,6 +174,7 @@ export const openPostgres = (options: PostgresOptions): Postgres => {
     script: async (text) => {
       await singles.unsafe(text).simple()
     },
+    load: () => ({ ...load }),
     close: async (timeoutMs = 5_000) => {
       const timeout = timeoutMs / 1_000
       await Promise.all([pool.end({ timeout }), singles.end({ timeout })])

@@ -1,3 +1,4 @@
+import { durable } from './durable.ts'
 import { isTransient } from './errors.ts'
 import type { Message } from './messaging/message.ts'
 import type { Outbox } from './messaging/outbox.ts'
@@ -63,13 +64,16 @@ const raiseNext = ({ table, id, sequence, where = 'true' }: Restating<string>['r
 export const createRepublish = <Source extends string>(options: RepublishOptions<Source>) => {
   const { restating, run, outbox, newId, stepSize = 200 } = options
 
+  /** A statement that is a transaction of its own. */
+  const alone: Run = (text, parameters) => durable('transaction.commit', () => run(text, parameters))
+
   const begin = async (raise: number): Promise<void> => {
     // A copy of the database may hold one that was under way, and what raises further was asked for after a restore.
-    await run('delete from restatements where raise < $1', [raise])
+    await alone('delete from restatements where raise < $1', [raise])
     const [under] = await run('select thing from restatements limit 1')
     if (under) return
     for (const { thing } of restating) {
-      await run('insert into restatements (thing, raise) values ($1, $2) on conflict do nothing', [thing, raise])
+      await alone('insert into restatements (thing, raise) values ($1, $2) on conflict do nothing', [thing, raise])
     }
   }
 
@@ -112,7 +116,7 @@ export const createRepublish = <Source extends string>(options: RepublishOptions
       }
     }
     const rows = await run('select thing, count from restatements')
-    await run('delete from restatements where (select bool_and(done) from restatements)')
+    await alone('delete from restatements where (select bool_and(done) from restatements)')
     return new Map(rows.map((row) => [String(row['thing']), Number(row['count'])]))
   }
 }

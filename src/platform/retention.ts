@@ -60,6 +60,8 @@ export const prunings = ({ inboxMs, answersMs, endedMs }: Retention): Pruning[] 
     where: `substr(message_id::text, 15, 1) <> '7'`,
     ageMs: inboxMs,
   },
+  { name: 'emitted messages', table: 'emitted_messages', by: { id: 'message_id' }, ageMs: inboxMs },
+  { name: 'ended timers', table: 'ended_timers', by: { id: 'id' }, ageMs: inboxMs },
   { name: 'idempotency keys', table: 'idempotency_keys', by: { time: 'created_at' }, ageMs: answersMs },
   {
     name: 'sagas',

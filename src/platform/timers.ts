@@ -4,9 +4,11 @@ import { durable } from './durable.ts'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
 import type { Emit, Trace } from './messaging/message.ts'
-import type { Emitted, Outbox } from './messaging/outbox.ts'
+import { retries } from './metrics.ts'
+import { type Emitted, type Outbox, idsOf, newMessageId } from './messaging/outbox.ts'
 import { type Postgres, type Run, type SqlRow, type Transaction, type Tx, textArray } from './postgres.ts'
 import { backoffMs } from './retry.ts'
+import { traced } from './tracing.ts'
 import { type Worker, createWorker } from './worker.ts'
 
 /** Work that falls due once, at or after a time, even if every process died in between. */
@@ -50,14 +52,20 @@ export const setTimers = async (tx: Pick<Tx, 'execute'>, timers: NewTimer[]): Pr
     from json_to_recordset(${JSON.stringify(rows)}) as row(kind text, key text, in_ms float8, data json,
       correlation_id text, causation_id text, traceparent text)
     on conflict (kind, key) do update set due_at = excluded.due_at, attempts = 0, data = excluded.data,
-      correlation_id = excluded.correlation_id, causation_id = excluded.causation_id, traceparent = excluded.traceparent`)
+      correlation_id = excluded.correlation_id, causation_id = excluded.causation_id, traceparent = excluded.traceparent,
+      set_at = now()`)
 }
 
 export const setTimer = (tx: Pick<Tx, 'execute'>, timer: NewTimer): Promise<void> => setTimers(tx, [timer])
 
 export const cancelTimers = async (tx: Pick<Tx, 'execute'>, kind: string, keys: string[]): Promise<void> => {
   if (keys.length === 0) return
-  await tx.execute(sql`delete from timers where kind = ${kind} and key = any (${textArray(keys)}::text[])`)
+  await tx.execute(sql`with ended as (
+      delete from timers where kind = ${kind} and key = any (${textArray(keys)}::text[])
+      returning kind, key, attempts, set_at, correlation_id, causation_id
+    )
+    insert into ended_timers (kind, key, outcome, attempts, set_at, correlation_id, causation_id)
+    select kind, key, 'cancelled', attempts, set_at, correlation_id, causation_id from ended`)
 }
 
 export const cancelTimer = (tx: Pick<Tx, 'execute'>, kind: string, key: string): Promise<void> =>
@@ -131,18 +139,33 @@ export const claimDue = async (
 }
 
 /** A claim is the attempt and the time it runs to: a timer that was set anew begins to count its attempts again. */
-const finish = `delete from timers using json_to_recordset($1) as done(kind text, key text, attempts integer, due_at timestamptz)
-  where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts and timers.due_at = done.due_at
-  returning timers.key`
+const finish = `with ended as (
+    delete from timers using json_to_recordset($1)
+      as done(kind text, key text, attempts integer, due_at timestamptz, emitted json)
+    where timers.kind = done.kind and timers.key = done.key and timers.attempts = done.attempts and timers.due_at = done.due_at
+    returning timers.kind, timers.key, timers.attempts, timers.set_at, timers.correlation_id, timers.causation_id, done.emitted
+  )
+  insert into ended_timers (kind, key, outcome, attempts, set_at, correlation_id, causation_id, emitted)
+  select kind, key, 'fired', attempts, set_at, correlation_id, causation_id, emitted from ended
+  returning key`
+
+/** A timer that has done its work, and the ids of the messages that came of it. */
+export type EndedTimer = { timer: Timer; emitted: string[] }
 
 /**
  * Ends claimed timers in the transaction, whose last work that must be, so that the aggregates are locked before them.
  * @throws GoneError when one was cancelled or set anew, or another process has taken it over: the transaction must have no effect
  */
-export const finishTimers = async (transaction: Pick<Transaction, 'run'>, timers: Timer[]): Promise<void> => {
-  const claims = timers.map(({ kind, key, attempts, claimedUntil }) => ({ kind, key, attempts, due_at: claimedUntil }))
+export const finishTimers = async (transaction: Pick<Transaction, 'run'>, done: EndedTimer[]): Promise<void> => {
+  const claims = done.map(({ timer: { kind, key, attempts, claimedUntil }, emitted }) => ({
+    kind,
+    key,
+    attempts,
+    due_at: claimedUntil,
+    emitted,
+  }))
   const ended = await transaction.run(finish, [JSON.stringify(claims)])
-  if (ended.length < timers.length) throw new GoneError()
+  if (ended.length < done.length) throw new GoneError()
 }
 
 const again = `update timers set due_at = clock_timestamp() + $5::interval
@@ -183,12 +206,15 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
   const { definitions, postgres, outbox, committed, log, claimMs = 5_000, pollMs = 8_000, batchSize = 50 } = options
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]))
 
-  const fire = async (timer: Timer): Promise<void> => {
+  const fire = (given: Timer): Promise<void> =>
+    traced(`timer ${given.kind}`, 'internal', given.trace, (trace) => fireIn({ ...given, trace }))
+
+  const fireIn = async (timer: Timer): Promise<void> => {
     const emitted: Emitted[] = []
     await postgres.transaction(async (transaction) => {
-      const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace })
+      const emit: Emit<Source> = (message) => void emitted.push({ message, trace: timer.trace, id: newMessageId() })
       await byKind.get(timer.kind)?.fire({ tx: transaction.tx, emit, transaction }, timer)
-      await finishTimers(transaction, [timer])
+      await finishTimers(transaction, [{ timer, emitted: idsOf(emitted) }])
       outbox.append(transaction, emitted)
     }, 'timer.commit')
     if (emitted.length > 0) committed()
@@ -203,6 +229,7 @@ export const createTimers = <Source extends string>(options: TimersOptions<Sourc
       } catch (error) {
         if (error instanceof GoneError) continue
         const { kind, key, attempts } = timer
+        retries.inc({ kind: 'timer', name: kind })
         log.error({ kind, key, attempts, error: messageOf(error) }, 'a timer failed; it is tried again')
         await postpone(postgres.run, timer, backoffMs(attempts, { firstMs: 200, maxMs: 30_000 }))
       }

@@ -7,15 +7,9 @@ import { ordersTraffic } from '#modules/orders'
 import { paymentsTraffic } from '#modules/payments'
 import { users as usersTraffic } from '#modules/users'
 import { rightsOf } from '#platform/messaging/rights'
+import { messageTypesOf } from '#platform/messaging/catalogue'
 
-type Declared = { type: string; topic: { name: string } }
-
-const isDeclared = (value: unknown): value is Declared =>
-  typeof value === 'function' && 'type' in value && 'topic' in value && 'schema' in value
-
-const declared = [users, orders, payments]
-  .flatMap((door) => Object.values(door).filter(isDeclared))
-  .map(({ type, topic }) => `${type} on ${topic.name}`)
+const declared = messageTypesOf(users, orders, payments).map(({ type, topic }) => `${type} on ${topic.name}`)
 
 const row = /^\| `([a-z-]+\.[a-z-]+\.v\d+)` \| `([a-z-]+)` \|/gm
 

@@ -1,6 +1,10 @@
 import type { Context as UsersContext } from '#modules/users'
+import * as orders from '#events/orders'
+import * as payments from '#events/payments'
+import * as users from '#events/users'
 import { addressesIn } from '#platform/addresses'
 import type { Log } from '#platform/log'
+import { messageTypesOf } from '#platform/messaging/catalogue'
 import type { Snapshots } from '#platform/snapshots'
 import { createNews } from '#platform/news'
 import { type BffOptions, createBff } from '../bff/bff.ts'
@@ -37,6 +41,7 @@ export const createFaces = async (
     snapshots,
     deadLetters: {} as never,
     sagas: {} as never,
+    flow: () => Promise.reject(new Error(secret)),
     findAnswer: () => Promise.resolve(undefined),
     keepRefusal: () => Promise.resolve(),
   })
@@ -50,6 +55,8 @@ export const createFaces = async (
     elsewhere: [],
     tokens,
     log,
+    messages: messageTypesOf(users, orders, payments),
+    scrape: () => Promise.resolve('# nothing'),
     notReady: () => Promise.resolve(['users: Postgres does not answer']),
     maxRequestsInFlight,
     requestTimeoutMs: 20_000,

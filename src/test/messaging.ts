@@ -84,6 +84,7 @@ export const noBroker: Broker = {
   ends: () => Promise.resolve(new Map()),
   signIn: () => Promise.resolve(),
   grant: () => Promise.resolve(false),
+  lags: () => Promise.resolve([]),
 }
 
 /** The run's broker, with sessions that end soon. */

@@ -2,6 +2,7 @@ import { type ValidationRule, execute, validate } from 'graphql'
 import { type Plugin, createYoga } from 'graphql-yoga'
 import type { Log } from '#platform/log'
 import type { Elsewhere } from '../forward.ts'
+import { observeMutations } from '../metrics.ts'
 import { builder, type GraphqlContext } from './builder.ts'
 import { limitCost } from './cost.ts'
 import { executeWhereHosted } from './execute.ts'
@@ -14,6 +15,7 @@ import './payments.ts'
 import './subscriptions.ts'
 
 const schema = builder.toSchema()
+observeMutations(schema)
 
 const limits: ValidationRule[] = [limitShape, limitCost]
 

@@ -1,6 +1,7 @@
 import { DomainError, messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Postgres, Transaction } from '../postgres.ts'
+import { inboxDuplicates, messagesHandled, messagesParked, retries } from '../metrics.ts'
 import { backoffMs, sleep } from '../retry.ts'
 import { type TimerDefinition, setTimers } from '../timers.ts'
 import type { RawRecord } from './cloud-event.ts'
@@ -16,7 +17,7 @@ import {
   runHandlers,
 } from './handler.ts'
 import { type Holding, holdMessages, knownPositions } from './held.ts'
-import { admit, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
+import { admit, admittedOf, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
 import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
 import { type HeldBecause, start, takeTurns } from './key-order.ts'
 import { consumerName } from './message.ts'
@@ -45,6 +46,8 @@ export type ConsumerOptions<Source extends string> = {
 
 export type Consumer<Source extends string = string> = Subscription & {
   name: string
+  /** The types of messages that it handles. */
+  types: string[]
   /** Handles records as if they had been fetched; the way in for tests of redelivery. */
   handle(batch: PartitionBatch): Promise<void>
   /** Handles one held record inside a transaction that is open already. @throws what the handler throws */
@@ -91,9 +94,11 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   /** Those that the consumer has not met before, in their order. To be sent in front of `lockKeys`. */
   const meet = async ({ run }: Transaction, arrived: Read<Source>[]): Promise<Read<Source>[]> => {
     const nameless = arrived.filter(({ kind, id }) => kind === 'poison' && id === undefined)
-    const ids = arrived.flatMap(({ kind, id }) => (kind === 'passed' || id === undefined ? [] : [id]))
+    const named = arrived.flatMap(({ kind, id, record }) =>
+      kind === 'passed' || id === undefined ? [] : [admittedOf(id, record)],
+    )
     const [fresh, known] = await Promise.all([
-      admit(run, name, [...new Set(ids)]),
+      admit(run, name, named),
       nameless.length === 0
         ? new Set<string>()
         : knownPositions(
@@ -146,10 +151,13 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         meet(transaction, arrived),
         lockKeys(transaction.run, name, [...new Set(arrived.map(({ key }) => key))]),
       ])
+      const repeated = arrived.length - fresh.length
+      if (repeated > 0) after.push(() => inboxDuplicates.inc({ consumer: name }, repeated))
       if (fresh.length === 0) return undefined
+      after.push(() => messagesHandled.inc({ consumer: name }, fresh.length))
       const before = new Map(keys)
       const turns = takeTurns(keys, fresh, isOlder)
-      const emitted = await runHandlers(transaction, turns.apply.filter(isWanted))
+      const emitted = await runHandlers(name, transaction, turns.apply.filter(isWanted))
       await hold(
         transaction,
         turns.hold.map(({ turn, status, because }) => ({
@@ -190,6 +198,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
       }, 'consumer.park')
+      messagesParked.inc({ consumer: name })
       log.error(
         { consumer: name, position: message.position, type: message.message.type, error: messageOf(error), attempts },
         'a message was parked',
@@ -210,6 +219,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       } catch (error) {
         abandoned.check()
         if (error instanceof DomainError || attempts >= tries) return { error, attempts }
+        retries.inc({ kind: 'consumer', name })
         log.warn(
           { consumer: name, position, error: messageOf(error), attempt: attempts },
           'a message failed; it is tried again',
@@ -280,14 +290,15 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   })
   return {
     name,
+    types: definition.handlers.flatMap(({ types }) => types.map(({ type }) => type)),
     handle,
     redrive: async (transaction, record) => {
       const message = read(record, '')
       if (message.kind === 'poison') throw message.error
       if (!isWanted(message))
         throw new DomainError('not-handled', `Nothing in ${name} handles this message's type any more: skip it.`)
-      await admit(transaction.run, name, message.id === undefined ? [] : [message.id])
-      outbox.append(transaction, await runHandlers(transaction, [message]))
+      await admit(transaction.run, name, message.id === undefined ? [] : [admittedOf(message.id, record)])
+      outbox.append(transaction, await runHandlers(name, transaction, [message]))
     },
     pass: (transaction, record) => held.moveOn(transaction, read(record, '')),
     drain: (record) => held.drainKey(read(record, '').key),

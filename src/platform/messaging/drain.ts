@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { DomainError, isTransient } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { messagesParked } from '../metrics.ts'
 import type { Postgres, Run, Transaction } from '../postgres.ts'
 import { type Backoff, backoffMs, sleep } from '../retry.ts'
 import { type NewTimer, type TimerDefinition, onTimer, setTimers } from '../timers.ts'
@@ -55,7 +56,10 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
   const report = ({ key, position, record }: Read<Source>, status: string, because: HeldBecause): void => {
     const fields = { consumer: name, key, position, type: record.headers['ce_type'], because }
     if (status === 'waiting') log.warn(fields, 'a message waits for one that is missing before it')
-    else log.error(fields, 'a message was parked')
+    else {
+      messagesParked.inc({ consumer: name })
+      log.error(fields, 'a message was parked')
+    }
   }
 
   const gapTimer = ({ key, record }: Pick<Read<Source>, 'key' | 'record'>) => ({
@@ -96,7 +100,7 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
     if (judged === 'apply') {
       try {
         await transaction.savepoint(async () => {
-          outbox.append(transaction, isWanted(message) ? await runHandlers(transaction, [message]) : [])
+          outbox.append(transaction, isWanted(message) ? await runHandlers(name, transaction, [message]) : [])
         })
       } catch (error) {
         if (isTransient(error)) throw error

@@ -1,4 +1,5 @@
 import type { Transaction, Tx } from '../postgres.ts'
+import { type OpenSpan, beginSpan, within } from '../tracing.ts'
 import { type RawRecord, UndecodableError, decodeRecord, glimpse } from './cloud-event.ts'
 import type { Turn } from './key-order.ts'
 import { type Emit, type MessageType, type Received, type Topic, isRestatement } from './message.ts'
@@ -104,18 +105,35 @@ export const contextOf = <Source extends string>(
 
 /** Runs the handlers over the messages, in their order, and returns what they emitted. */
 export const runHandlers = async <Source extends string>(
+  consumer: string,
   transaction: Transaction,
   messages: Wanted<Source>[],
 ): Promise<Emitted[]> => {
   const emitted: Emitted[] = []
   const context = contextOf<Source>(transaction, emitted)
   for (const { handler, run } of runsOf(messages)) {
-    await handler.handle(
-      context,
-      run.map(({ message }) => message),
-    )
+    const open = run.map(({ message }) => openHandling(consumer, message))
+    try {
+      await handler.handle(
+        context,
+        open.map(({ message }) => message),
+      )
+      for (const { span } of open) span?.end()
+    } catch (error) {
+      for (const { span } of open) span?.end(error)
+      throw error
+    }
   }
   return emitted
+}
+
+/** The message as its handler gets it: what the handler emits and sets names the handling's span. */
+const openHandling = (consumer: string, message: Received): { message: Received; span: OpenSpan | undefined } => {
+  const span = beginSpan(`handle ${message.type}`, 'consumer', message.trace)
+  if (span === undefined) return { message, span }
+  span.set({ 'messaging.system': 'kafka', 'messaging.consumer.group.name': consumer })
+  span.set({ 'messaging.message.id': message.id, 'bulkhead.key': message.key })
+  return { message: { ...message, trace: within(span, message.trace) }, span }
 }
 
 /** Consecutive messages that one handler takes together. */

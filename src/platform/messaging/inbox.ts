@@ -1,18 +1,33 @@
 import { type Finish, type Run, textArray } from '../postgres.ts'
+import type { RawRecord } from './cloud-event.ts'
 import type { KeyState } from './key-order.ts'
 
-const insertRows = `insert into inbox (consumer, message_id)
-  select $1, message_id from unnest($2::uuid[]) as message_id
+const insertRows = `insert into inbox (consumer, message_id, correlation_id)
+  select $1, * from unnest($2::uuid[], $3::text[])
   on conflict do nothing
   returning message_id`
+
+/** A message as the inbox remembers it. */
+export type Admitted = { id: string; correlationId: string }
+
+/** How the inbox remembers a record whose id is known, whatever else of it can be read. */
+export const admittedOf = (id: string, { headers }: Pick<RawRecord, 'headers'>): Admitted => ({
+  id,
+  // Postgres takes no NUL in a text.
+  correlationId: (headers['ce_correlationid'] ?? id).replaceAll('\0', '\ufffd'),
+})
 
 /**
  * Records the messages as handled by `consumer`, in the transaction of their effect, and returns the ids of those that were
  * not recorded before; one statement, whatever their number.
  */
-export const admit = async (run: Run, consumer: string, ids: string[]): Promise<Set<string>> => {
-  if (ids.length === 0) return new Set()
-  const rows = await run(insertRows, [consumer, `{${ids.join(',')}}`])
+export const admit = async (run: Run, consumer: string, messages: Admitted[]): Promise<Set<string>> => {
+  if (messages.length === 0) return new Set()
+  const rows = await run(insertRows, [
+    consumer,
+    `{${messages.map(({ id }) => id).join(',')}}`,
+    textArray(messages.map(({ correlationId }) => correlationId)),
+  ])
   return new Set(rows.map((row) => String(row['message_id'])))
 }
 

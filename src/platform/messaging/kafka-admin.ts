@@ -26,6 +26,8 @@ export type BrokerAdmin = {
   createTopics(topics: TopicSettings[]): Promise<void>
   /** The partitions of a topic on which the group has not committed everything, with how many messages it is behind. */
   lag(group: string, topic: string): Promise<{ partition: number; behind: number }[]>
+  /** How many messages of its topic each group has not committed, all asked over one connection. */
+  lags(consumers: { group: string; topic: string }[]): Promise<{ group: string; topic: string; behind: number }[]>
   /** The offset after the last message of each partition of a topic. */
   ends(topic: string): Promise<Map<number, bigint>>
   /** The partition count of each existing topic. */
@@ -42,6 +44,8 @@ export const createAdmin = (kafka: Kafka, { brokers, ssl, sasl }: Settings): Bro
   },
   createTopics: (topics) => withAdmin(kafka, (admin) => createTopics(admin, topics)),
   lag: (group, topic) => withAdmin(kafka, (admin) => lag(admin, group, topic)),
+  lags: (consumers) =>
+    withAdmin(kafka, (admin) => Promise.all(consumers.map(({ group, topic }) => lagOf(admin, group, topic)))),
   ends: (topic) => withAdmin(kafka, (admin) => ends(admin, topic)),
   partitions: (topics) => withAdmin(kafka, (admin) => partitions(admin, topics)),
   grant: (rights) => withAdmin(kafka, (admin) => grant(admin, rights)),
@@ -130,6 +134,11 @@ const lag = async (admin: Admin, group: string, topic: string) => {
       behind: Number(high) - Math.max(offsets.get(partition) ?? 0, Number(low)),
     }))
     .filter(({ behind }) => behind > 0)
+}
+
+const lagOf = async (admin: Admin, group: string, topic: string) => {
+  const partitions = await lag(admin, group, topic)
+  return { group, topic, behind: partitions.reduce((sum, { behind }) => sum + behind, 0) }
 }
 
 const ends = async (admin: Admin, topic: string) => {

@@ -16,6 +16,8 @@ export type Topic<Source extends string = string> = {
   source: Source
   /** `events`: the owner publishes, with a sequence a key; `commands`: others ask the owner. */
   kind: 'events' | 'commands'
+  /** What the key of its messages is, for the catalogue. */
+  key: string
 }
 
 /** What a module's consumer of a topic is called, in the inbox and as a consumer group. */
@@ -64,13 +66,13 @@ export type Emittable<Source extends string> = Message<Source, 'events'> | Messa
 /** Records a message in the outbox of the transaction it was given with. */
 export type Emit<Source extends string> = (message: Emittable<Source>) => void
 
-/** Declares a topic on which the module `source` publishes its events, keyed by aggregate id. */
-export const eventTopic = <Source extends string>(source: Source, name: string) =>
-  ({ name, source, kind: 'events' }) as const
+/** Declares a topic on which the module `source` publishes its events, keyed by aggregate id; `key` says in words which. */
+export const eventTopic = <Source extends string>(source: Source, name: string, key = 'the id of the aggregate') =>
+  ({ name, source, kind: 'events', key }) as const
 
-/** Declares a topic on which others send commands to the module `receiver`. */
-export const commandTopic = <Receiver extends string>(receiver: Receiver, name: string) =>
-  ({ name, source: receiver, kind: 'commands' }) as const
+/** Declares a topic on which others send commands to the module `receiver`; `key` says in words what they are keyed by. */
+export const commandTopic = <Receiver extends string>(receiver: Receiver, name: string, key = 'chosen by the sender') =>
+  ({ name, source: receiver, kind: 'commands', key }) as const
 
 /**
  * Declares an event. The result makes messages, `userRegistered(user.id, user.version, data)`, and carries the schema

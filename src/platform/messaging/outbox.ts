@@ -1,4 +1,5 @@
 import type { Finish, Postgres, Run, Transaction, Tx } from '../postgres.ts'
+import { traced, untraced } from '../tracing.ts'
 import type { Emit, Emittable, Trace } from './message.ts'
 
 /** The keys are spread over this many shards; the relaying processes share the shards out among themselves. */
@@ -27,8 +28,14 @@ export type Outbox<Source extends string> = {
 /** Makes the statement that records a transaction's result, to commit with it. */
 export type Keep = (result: unknown) => Finish
 
-/** A message together with the story it belongs to. */
-export type Emitted = { message: Emittable<string>; trace: Trace }
+/** A message together with the story it belongs to; its id is made by the outbox unless its emitter has to know it. */
+export type Emitted = { message: Emittable<string>; trace: Trace; id?: string }
+
+/** An id for a message whose emitter has to know it. */
+export const newMessageId = (): string => Bun.randomUUIDv7()
+
+/** The ids that emitted messages were given. */
+export const idsOf = (emitted: Emitted[]): string[] => emitted.flatMap(({ id }) => (id === undefined ? [] : [id]))
 
 export type OutboxOptions<Source extends string> = {
   source: Source
@@ -41,17 +48,24 @@ export type OutboxOptions<Source extends string> = {
   committed: () => void
 }
 
-const insertMessages = `insert into outbox
+const insertMessages = `with emitted as (
+  select * from json_to_recordset($1) as row(
+    shard smallint, message_id uuid, topic text, key text, type text, source text, subject text, sequence bigint,
+    occurred_at text, correlation_id text, causation_id text, traceparent text, value text)
+),
+remembered as (
+  insert into emitted_messages (message_id, topic, key, type, occurred_at, correlation_id, causation_id)
+  select message_id, topic, key, type, occurred_at, correlation_id, causation_id from emitted
+)
+insert into outbox
   (shard, message_id, topic, key, type, source, subject, sequence, occurred_at, correlation_id, causation_id, traceparent, value)
-select * from json_to_recordset($1) as row(
-  shard smallint, message_id uuid, topic text, key text, type text, source text, subject text, sequence bigint,
-  occurred_at text, correlation_id text, causation_id text, traceparent text, value text)`
+select * from emitted`
 
 /** Makes the transactional outbox of the module `source`. */
 export const createOutbox = <Source extends string>(options: OutboxOptions<Source>): Outbox<Source> => {
   const { source, emitsTo, postgres, newId, now, committed } = options
 
-  const row = ({ message, trace }: Emitted) => {
+  const row = ({ message, trace, id = newId() }: Emitted) => {
     // The broker would refuse it after the commit, for ever.
     if (emitsTo && !emitsTo.includes(message.topic.name))
       throw new Error(
@@ -63,7 +77,7 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
     }
     return {
       shard: shardOf(message.key),
-      message_id: newId(),
+      message_id: id,
       topic: message.topic.name,
       key: message.key,
       type: message.type,
@@ -73,7 +87,7 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
       occurred_at: now().toISOString(),
       correlation_id: trace.correlationId,
       causation_id: trace.causationId,
-      traceparent: trace.traceparent,
+      traceparent: trace.traceparent ?? untraced(trace.correlationId, id),
       value,
     }
   }
@@ -85,18 +99,19 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
 
   return {
     append,
-    transact: (trace, keep) => async (work) => {
-      const emitted: Emitted[] = []
-      const result = await postgres.transaction(async (transaction) => {
-        const emit: Emit<Source> = (message) => void emitted.push({ message, trace })
-        const answer = await work(transaction.tx, emit, transaction)
-        append(transaction, emitted)
-        if (keep) transaction.finishWith(keep(answer))
-        return answer
-      })
-      if (emitted.length > 0) committed()
-      return result
-    },
+    transact: (given, keep) => (work) =>
+      traced(`${source} transaction`, 'internal', given, async (trace) => {
+        const emitted: Emitted[] = []
+        const result = await postgres.transaction(async (transaction) => {
+          const emit: Emit<Source> = (message) => void emitted.push({ message, trace })
+          const answer = await work(transaction.tx, emit, transaction)
+          append(transaction, emitted)
+          if (keep) transaction.finishWith(keep(answer))
+          return answer
+        })
+        if (emitted.length > 0) committed()
+        return result
+      }),
   }
 }
 

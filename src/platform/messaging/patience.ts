@@ -1,5 +1,6 @@
 import { isTransient, messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { retries } from '../metrics.ts'
 import { type Backoff, backoffMs, sleep } from '../retry.ts'
 import type { PartitionBatch } from './kafka.ts'
 
@@ -34,6 +35,7 @@ export const createPersist =
         return await work()
       } catch (error) {
         if (!isTransient(error)) throw error
+        retries.inc({ kind: 'consumer', name })
         log.warn({ consumer: name, error: messageOf(error), attempt }, 'a service is away; the messages wait')
         await sleep(backoffMs(attempt, retry), abandoned.signal)
       }

@@ -3,7 +3,9 @@ import { durable } from '../durable.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Run, SqlRow } from '../postgres.ts'
+import { relayLag, retries } from '../metrics.ts'
 import { backoffMs, sleep } from '../retry.ts'
+import { type OpenSpan, beginSpan, tracing } from '../tracing.ts'
 import { toHeaders } from './cloud-event.ts'
 import type { OutgoingRecord, Producer } from './kafka.ts'
 import { createFloor, multirange } from './relay-floor.ts'
@@ -11,6 +13,8 @@ import { relayShards } from './outbox.ts'
 import { type Leases, claimLeases, releaseLeases } from './relay-lease.ts'
 
 export type RelayOptions = {
+  /** Whose outbox it is, for metrics. */
+  name?: string
   run: Run
   producer: Producer
   log: Log
@@ -65,10 +69,11 @@ const maxBatchBytes = 900_000
  * is read meanwhile. Rows are deleted after the acknowledgement, and only under the epoch of the lease they were read with.
  */
 export const createRelay = (options: RelayOptions): Relay => {
-  const { run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
+  const { name = 'test', run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
   const stopping = new AbortController()
   const renewEveryMs = leaseMs * 0.4
   let leases: Leases = { epochs: new Map(), validUntilMs: 0, oldestAt: undefined }
+  const observeLag = relayLag({ module: name })
   let wakeUp: (() => void) | undefined
   let woken = false
   const floor = createFloor(run)
@@ -110,12 +115,17 @@ export const createRelay = (options: RelayOptions): Relay => {
   const send = async (batch: Batch): Promise<boolean> => {
     for (let attempt = 1; !stopping.signal.aborted || attempt === 1; attempt += 1) {
       if (!leased()) return false
+      const spans = openPublishing(batch.records)
       try {
         await producer.send(batch.records)
+        for (const span of spans) span.end()
         failingSince = undefined
+        observeLag((Date.now() - Date.parse(batch.records[0]?.headers['ce_time'] ?? '')) / 1_000)
         return true
       } catch (error) {
+        for (const span of spans) span.end(error)
         failingSince ??= Date.now()
+        retries.inc({ kind: 'relay', name })
         log.warn({ error: messageOf(error), messages: batch.ids.length, attempt }, 'the broker did not take the batch')
         await sleep(backoffMs(attempt, { firstMs: 50, maxMs: 1_000 }), stopping.signal)
       }
@@ -230,6 +240,19 @@ export const createRelay = (options: RelayOptions): Relay => {
     failingSince: () => failingSince,
     outboxAgeMs: () => outboxAgeMs,
   }
+}
+
+/** A span for each record below what emitted it; none when nobody traces. */
+const openPublishing = (records: OutgoingRecord[]): OpenSpan[] => {
+  const spans: OpenSpan[] = []
+  for (const { topic, headers } of tracing() ? records : []) {
+    const { ce_type: type, ce_id: id = '', ce_correlationid: correlationId = id, traceparent } = headers
+    const trace = { correlationId, causationId: id, ...(traceparent === undefined ? {} : { traceparent }) }
+    const span = beginSpan(`publish ${type}`, 'producer', trace)
+    span?.set({ 'messaging.system': 'kafka', 'messaging.destination.name': topic, 'messaging.message.id': id })
+    if (span) spans.push(span)
+  }
+  return spans
 }
 
 /** How many of the records, at least one, stay within so many bytes. */

@@ -33,7 +33,7 @@ const open = (postgres: Pick<Postgres, 'transaction'> = schema.postgres) => {
     now: () => new Date(),
     ...parts,
   })
-  return createTogether<'orders'>({ outbox, ...parts })
+  return createTogether<'orders'>({ source: 'orders', outbox, ...parts })
 }
 
 type Count = { id: string; version: number }

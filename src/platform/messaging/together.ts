@@ -1,5 +1,6 @@
 import { DomainError, isTransient } from '../errors.ts'
 import type { Postgres, Transaction } from '../postgres.ts'
+import { traced } from '../tracing.ts'
 import { createGroupCommit } from './group-commit.ts'
 import type { Emit, Trace } from './message.ts'
 import type { Emitted, Keep, Outbox } from './outbox.ts'
@@ -39,6 +40,7 @@ type Answer<Result> = { result: Result | DomainError } | { error: unknown }
 type Waiting<Request, Result> = Asked<Request> & { answer: (answer: Answer<Result>) => void }
 
 export type TogetherOptions<Source extends string> = {
+  source: Source
   postgres: Pick<Postgres, 'transaction'>
   outbox: Pick<Outbox<Source>, 'append'>
   /** Called after a commit that holds messages. */
@@ -55,7 +57,12 @@ const mostAtOnce = 50
  * @throws what `forAll` throws or gives as the request's refusal; `UnavailableError` when the database is away or the commit
  * unconfirmed
  */
-export const createTogether = <Source extends string>({ postgres, outbox, committed }: TogetherOptions<Source>) => {
+export const createTogether = <Source extends string>({
+  source,
+  postgres,
+  outbox,
+  committed,
+}: TogetherOptions<Source>) => {
   const groups = new Map<unknown, unknown>()
 
   const runAll = async <Request, Result>(forAll: ForAll<Source, Request, Result>, asked: Asked<Request>[]) => {
@@ -102,6 +109,6 @@ export const createTogether = <Source extends string>({ postgres, outbox, commit
     async <Request, Result>(forAll: ForAll<Source, Request, Result>, request: Request): Promise<Result> => {
       const group = (groups.get(forAll) ?? createGroup(forAll)) as (asked: Asked<Request>) => Promise<Result>
       groups.set(forAll, group)
-      return group({ request, trace, keep })
+      return traced(`${source} transaction`, 'internal', trace, (trace) => group({ request, trace, keep }))
     }
 }

@@ -1,6 +1,7 @@
 import { DomainError, isTransient, messageOf } from '../errors.ts'
 import type { Emit, Emittable, Trace } from '../messaging/message.ts'
 import type { Transaction } from '../postgres.ts'
+import { type OpenSpan, beginSpan } from '../tracing.ts'
 import { type NewTimer, cancelTimers, setTimers } from '../timers.ts'
 import { decide } from './decide.ts'
 import type { Action, Input, Outcome, Waiting } from './definition.ts'
@@ -66,6 +67,7 @@ const hearUntilLocal = <Source extends string, Data extends object>(
     if (action) {
       const { send, undo = send } = commands[action.step] ?? {}
       const message = (action.do === 'send' ? send : undo)?.({ id: saga.id, data: state.data })
+      openStep(task, action)?.end()
       if (message) task.emit(message)
     }
   }
@@ -91,7 +93,7 @@ const actLocally = async <Source extends string, Data extends object>(
     const learned = (await work(transaction.tx, reached)) ?? []
     return tasks.map((_, index) => ({ is: action.do === 'run' ? 'done' : 'undone', data: learned[index] }))
   }
-  const outcomes = tasks.length === 1 ? await alone(transaction, action, act) : await act()
+  const outcomes = await inSteps(tasks, action, () => (tasks.length === 1 ? alone(transaction, action, act) : act()))
   if (outcomes.every(({ is }) => is === 'done' || is === 'undone')) {
     for (const { task, message } of emitted) task.emit(message)
   }
@@ -99,6 +101,35 @@ const actLocally = async <Source extends string, Data extends object>(
     const outcome = outcomes[index]
     if (outcome) task.inputs.unshift({ type: 'outcome', step: action.step, outcome })
   }
+}
+
+/** Does a local step in a span of each saga that takes it. */
+const inSteps = async <Source extends string, Data extends object>(
+  tasks: Task<Source, Data>[],
+  action: Action,
+  work: () => Promise<Outcome<Data>[]>,
+): Promise<Outcome<Data>[]> => {
+  const spans = tasks.map((task) => openStep(task, action))
+  try {
+    const outcomes = await work()
+    for (const [index, span] of spans.entries()) {
+      span?.set({ 'bulkhead.outcome': outcomes[index]?.is })
+      span?.end()
+    }
+    return outcomes
+  } catch (error) {
+    for (const span of spans) span?.end(error)
+    throw error
+  }
+}
+
+const openStep = <Source extends string, Data extends object>(
+  { saga, trace }: Task<Source, Data>,
+  { do: verb, step }: Action,
+): OpenSpan | undefined => {
+  const span = beginSpan(`saga ${saga.name}: ${verb} ${step}`, 'internal', trace)
+  span?.set({ 'bulkhead.saga.id': saga.id })
+  return span
 }
 
 /** A refusal undoes what the step wrote and is its outcome. A fault is one of a compensation only: a step is tried again whole. */

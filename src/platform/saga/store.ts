@@ -1,4 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm'
+import type { Trace } from '../messaging/message.ts'
 import { type Run, type SqlRow, type Tx, textArray } from '../postgres.ts'
 import type { Input, SagaState, SagaStatus } from './definition.ts'
 
@@ -81,7 +82,7 @@ export const historyOf = async (tx: Pick<Tx, 'execute'>, id: string): Promise<Tr
 
 const saveMoved = `with moved as (
     select * from json_to_recordset($1) as row(id uuid, name text, reply_key text, status text, state json, version integer,
-      correlation_id text, created_at timestamptz, updated_at timestamptz, heard json)
+      correlation_id text, created_at timestamptz, updated_at timestamptz, heard json, causation_id text)
   ),
   saved as (
     insert into sagas (id, name, reply_key, status, state, version, correlation_id, created_at, updated_at)
@@ -89,11 +90,12 @@ const saveMoved = `with moved as (
     on conflict (id) do update set status = excluded.status, state = excluded.state, version = excluded.version,
       updated_at = excluded.updated_at
   )
-  insert into saga_history (saga_id, version, at, status, heard) select id, version, updated_at, status, heard from moved`
+  insert into saga_history (saga_id, version, at, status, heard, causation_id)
+  select id, version, updated_at, status, heard, causation_id from moved`
 
 /** Saves the sagas and their history, in one statement. */
-export const save = async (run: Run, moved: { saga: StoredSaga; heard: Input[] }[]): Promise<void> => {
-  const rows = moved.map(({ saga, heard }) => ({
+export const save = async (run: Run, moved: { saga: StoredSaga; heard: Input[]; trace: Trace }[]): Promise<void> => {
+  const rows = moved.map(({ saga, heard, trace }) => ({
     id: saga.id,
     name: saga.name,
     reply_key: saga.replyKey,
@@ -104,6 +106,7 @@ export const save = async (run: Run, moved: { saga: StoredSaga; heard: Input[] }
     created_at: saga.createdAt.toISOString(),
     updated_at: saga.updatedAt.toISOString(),
     heard,
+    causation_id: trace.causationId,
   }))
   await run(saveMoved, [JSON.stringify(rows)])
 }

@@ -65,6 +65,7 @@ test('the check sees the steps of the tree: without their names each of them is 
     'outgoing.ts',
     'postgres.ts',
     'redis.ts',
+    'republish.ts',
     'timers.ts',
   ])
 })

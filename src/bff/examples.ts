@@ -107,6 +107,57 @@ export const sagaExample = {
   updatedAt: createdAt,
 }
 
+const flowNode = {
+  kind: 'message' as const,
+  id: '0198c0de-0000-7000-8000-000000000007',
+  name: 'orders.order-started.v1',
+  module: 'orders',
+  at: createdAt,
+  outcome: 'sent',
+  detail: null,
+  children: [],
+}
+
+export const flowNodeExample = flowNode
+
+export const flowExample = {
+  correlationId: 'story-9',
+  outcome: 'settled' as const,
+  truncated: false,
+  children: [
+    {
+      kind: 'request' as const,
+      id: '0198c0de-0000-7000-8000-000000000008',
+      name: 'a request',
+      module: null,
+      at: null,
+      outcome: 'answered',
+      detail: null,
+      children: [flowNode],
+    },
+  ],
+}
+
+export const flowPartExample = {
+  module: 'orders',
+  consumers: [{ name: 'orders.order-events', topic: 'order-events', types: ['orders.order-started.v1'] }],
+  messages: [
+    {
+      id: flowNode.id,
+      type: flowNode.name,
+      topic: 'order-events',
+      key: orderId,
+      causationId: '0198c0de-0000-7000-8000-000000000008',
+      at: createdAt,
+      state: 'sent' as const,
+    },
+  ],
+  handlings: [],
+  timers: [],
+  transitions: [],
+  truncated: false,
+}
+
 export const problemExample: Problem = {
   type: 'urn:bulkhead:problem:invalid-input',
   title: 'Invalid input',

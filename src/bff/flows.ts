@@ -3,6 +3,7 @@ import { DomainError, ElsewhereError } from '#platform/errors'
 import { listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
 import { forOperators } from './access.ts'
+import { flowExample, flowNodeExample, flowPartExample } from './examples.ts'
 import { type FlowNode, joinFlow } from './flow-tree.ts'
 import type { Incoming } from './forward.ts'
 import { createRouter, problems } from './openapi.ts'
@@ -19,7 +20,7 @@ const node: z.ZodType<FlowNode> = z
     detail: z.string().nullable(),
     children: z.array(z.lazy(() => node)).openapi({ type: 'array', items: { $ref: '#/components/schemas/FlowNode' } }),
   })
-  .openapi('FlowNode')
+  .openapi('FlowNode', { example: flowNodeExample })
 
 const flow = z
   .object({
@@ -29,7 +30,7 @@ const flow = z
     children: z.array(node),
     missing: z.array(z.object({ module: z.string(), code: z.string(), detail: z.string() })).optional(),
   })
-  .openapi('Flow')
+  .openapi('Flow', { example: flowExample })
 
 const told = {
   id: z.string(),
@@ -82,7 +83,7 @@ const flowPart = z
     transitions: z.array(transition),
     truncated: z.boolean(),
   })
-  .openapi('FlowPart')
+  .openapi('FlowPart', { example: flowPartExample })
 
 const tags = ['operations']
 

@@ -34,7 +34,7 @@ export const readLedger = async ({ provider }: Pick<Sources, 'provider'>): Promi
 }
 
 const readPage = async (provider: Sources['provider'], after: string) => {
-  const answer = await provider.call({ method: 'GET', path: `/ledger?after=${after}&limit=5000` })
+  const answer = await provider.call({ method: 'GET', path: `/ledger?after=${after}&limit=1000` })
   if (answer.kind !== 'answered')
     throw new UnavailableError(`The payment provider does not show its ledger: ${answer.error.message}.`)
   if (answer.status !== 200)

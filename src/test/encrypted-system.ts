@@ -11,7 +11,7 @@ const settings = {
   KAFKA_SSL: 'true',
   KAFKA_SASL_MECHANISM: 'scram-sha-512',
   KAFKA_SESSION_TIMEOUT_MS: '2000',
-  JWT_KEYS: `test:${'s'.repeat(32)}`,
+  JWT_KEYS: 'test:T9sWqv2LrX7pKd4nYbFh8mZc3jGt6uEa',
   OPERATOR_EMAIL: 'operator@example.com',
   OPERATOR_PASSWORD: 'correct horse',
 }

@@ -3,7 +3,7 @@ create table inbox_partitions (
   consumer text not null,
   partition integer not null,
   owner uuid not null,
-  -- The offset of the message that was begun last of those which are handled alone.
-  begun bigint,
+  -- The id of the message that was begun last of those which are handled alone.
+  begun text,
   constraint inbox_partitions_pkey primary key (consumer, partition)
 ) with (fillfactor = 50);

@@ -229,15 +229,15 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  const crashed = ({ kind, position }: Read<Source>): { error: unknown; attempts: number } | undefined => {
-    const error = kind === 'wanted' ? takeover.verdict(position) : undefined
+  const crashed = (message: Read<Source>): { error: unknown; attempts: number } | undefined => {
+    const error = isWanted(message) ? takeover.verdict(message) : undefined
     return error && { error, attempts: 2 }
   }
 
   const applyOne = async (message: Read<Source>, abandoned: Abandoned): Promise<void> => {
     const failed =
       crashed(message) ??
-      (await attemptAll(message.position, abandoned, () => takeover.alone(message.position, () => apply([message]))))
+      (await attemptAll(message.position, abandoned, () => takeover.alone(message, () => apply([message]))))
     if (!failed) return
     if (message.kind !== 'wanted') throw failed.error
     await parkFailed(message, failed.error, failed.attempts, abandoned)

@@ -98,6 +98,7 @@ const takeoverOf = (partitions: number[], batchSize = 500) => {
 }
 
 const at = (offset: number, partition = 0) => `topic/${partition}/${offset}`
+const suspect = (offset: number) => ({ position: at(offset), id: `message ${offset}` })
 
 test('a consumer that was given partitions in order asks the database nothing more about them', async () => {
   const first = takeoverOf([0, 1])
@@ -106,7 +107,7 @@ test('a consumer that was given partitions in order asks the database nothing mo
   for (const offset of [1, 2, 3]) {
     await first.begin()
     expect(first.isSuspect(at(offset))).toBe(false)
-    await first.alone(at(offset), () => Promise.resolve(true))
+    await first.alone(suspect(offset), () => Promise.resolve(true))
   }
   expect(first.seen.transactions).toBe(1)
   expect(first.isWary()).toBe(false)
@@ -128,7 +129,7 @@ test('what is left in order makes nobody wary, what a dead process left does, as
   await fourth.begin()
   // One that had been handled already cannot have been in hand.
   for (const [offset, isNew] of [false, true, true].entries())
-    await fourth.alone(at(offset), () => Promise.resolve(isNew))
+    await fourth.alone(suspect(offset), () => Promise.resolve(isNew))
   expect(fourth.isSuspect(at(3))).toBe(false)
 })
 
@@ -137,24 +138,22 @@ test('a message is judged when a second process has died with it alone, and not 
   await first.begin()
   const second = takeoverOf([0])
   await second.begin()
-  expect(second.verdict(at(2))).toBeUndefined()
-  void second.alone(at(2), () => new Promise(() => undefined))
-  await eventually(async () => expect(await begun()).toBe('2'))
+  expect(second.verdict(suspect(2))).toBeUndefined()
+  void second.alone(suspect(2), () => new Promise(() => undefined))
+  await eventually(async () => expect(await begun()).toBe('message 2'))
 
   const third = takeoverOf([0])
   await third.begin()
-  expect([at(1), at(2), at(3)].map((position) => third.verdict(position)?.code)).toEqual([
-    undefined,
-    'crash',
-    undefined,
-  ])
-  const failing = third.alone(at(3), () => Promise.reject(new Error('on purpose')))
+  expect([1, 2, 3].map((offset) => third.verdict(suspect(offset))?.code)).toEqual([undefined, 'crash', undefined])
+  const failing = third.alone(suspect(3), () => Promise.reject(new Error('on purpose')))
   expect(await messageThrownBy(failing)).toBe('on purpose')
   expect(await begun()).toBeNull()
+  // A topic that was made anew has another message in the same place.
+  expect(third.verdict({ position: at(2), id: 'another' })).toBeUndefined()
 
   const fourth = takeoverOf([0])
   await fourth.begin()
-  expect([at(2), at(3)].map((position) => fourth.verdict(position))).toEqual([undefined, undefined])
+  expect([2, 3].map((offset) => fourth.verdict(suspect(offset)))).toEqual([undefined, undefined])
 })
 
 const begun = async () =>

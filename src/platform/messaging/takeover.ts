@@ -13,12 +13,15 @@ export type Takeover = {
   /** Whether a message may have been in the hands of a process that died, and is to be handled alone. */
   isSuspect(position: string): boolean
   /** Why a message is not handled again: a process that took care of it alone died too; undefined when none did. */
-  verdict(position: string): DomainError | undefined
+  verdict(message: Suspect): DomainError | undefined
   /** Handles a message; one that is suspect is noted durably before. `work` says whether it had not been handled yet. */
-  alone(position: string, work: () => Promise<boolean>): Promise<void>
+  alone(message: Suspect, work: () => Promise<boolean>): Promise<void>
   /** Leaves the partitions in order. */
   end(): Promise<void>
 }
+
+/** Where a message stands in its topic, and its id: a topic that was made anew has others in the same places. */
+export type Suspect = { position: string; id: string | undefined }
 
 export type TakeoverOptions = {
   /** The consumer's name. */
@@ -73,7 +76,7 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
   const owner = Bun.randomUUIDv7()
   /** Given, and not noted as taken yet. */
   let untaken: number[] = []
-  /** Taken from the dead, each with the offset that was begun alone; how far they go is not known yet. */
+  /** Taken from the dead, each with the id of what was begun alone; how far they go is not known yet. */
   let inherited = new Map<number, string | undefined>()
   const wary = new Map<number, Wary>()
   let holds = false
@@ -123,11 +126,8 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
     })
   }
 
-  const note = (partition: number, offset: string | null) =>
-    postgres.transaction(
-      (transaction) => transaction.run(beginAlone, [name, partition, owner, offset]),
-      'consumer.begin',
-    )
+  const note = (partition: number, id: string | null) =>
+    postgres.transaction((transaction) => transaction.run(beginAlone, [name, partition, owner, id]), 'consumer.begin')
 
   const isSuspect = (position: string): boolean => {
     const { partition, offset } = placeOf(position)
@@ -151,18 +151,19 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
     },
     isWary: () => wary.size > 0,
     isSuspect,
-    verdict: (position) => {
-      const { partition, offset } = placeOf(position)
-      if (!isSuspect(position) || wary.get(partition)?.killer !== offset) return undefined
+    verdict: ({ position, id }) => {
+      const { partition } = placeOf(position)
+      if (id === undefined || !isSuspect(position) || wary.get(partition)?.killer !== id) return undefined
       return new DomainError(
         'crash',
         'The process died while it handled this message alone, after it had died with it before: it is not tried again.',
       )
     },
-    alone: async (position, work) => {
-      const { partition, offset } = placeOf(position)
-      if (!isSuspect(position)) return void (await work())
-      await note(partition, offset)
+    alone: async ({ position, id }, work) => {
+      const { partition } = placeOf(position)
+      // Without an id it is parked, not handled.
+      if (id === undefined || !isSuspect(position)) return void (await work())
+      await note(partition, id)
       try {
         const part = wary.get(partition)
         if ((await work()) && part) part.left -= 1

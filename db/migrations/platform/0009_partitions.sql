@@ -5,5 +5,7 @@ create table inbox_partitions (
   owner uuid not null,
   -- The id of the message that was begun last of those which are handled alone.
   begun text,
+  -- By how many processes one after the other.
+  times integer not null default 0,
   constraint inbox_partitions_pkey primary key (consumer, partition)
 ) with (fillfactor = 50);

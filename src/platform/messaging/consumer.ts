@@ -231,7 +231,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
 
   const crashed = (message: Read<Source>): { error: unknown; attempts: number } | undefined => {
     const error = isWanted(message) ? takeover.verdict(message) : undefined
-    return error && { error, attempts: 2 }
+    return error && { error, attempts: 3 }
   }
 
   const applyOne = async (message: Read<Source>, abandoned: Abandoned): Promise<void> => {

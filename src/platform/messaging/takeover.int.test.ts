@@ -51,7 +51,7 @@ const heldOn = (topic: string) =>
     [topic],
   )
 
-test('a message that kills its process is parked after its second crash, and its partition goes on', async () => {
+test('a message that kills its process is parked after its second crash with it alone, and its partition goes on', async () => {
   const topic = await newTopic(broker, 1)
   const counted = countedOn(topic)
   const sequenceOf = (key: string, sequence: number, count: number) => recordOf(counted(key, sequence, { count }))
@@ -64,11 +64,11 @@ test('a message that kills its process is parked after its second crash, and its
   await producer.send([...before, killer, behind, ...after])
   await producer.close()
 
-  for (const neighboursBefore of [0, 3]) {
+  for (const neighboursBefore of [0, 3, 3]) {
     const crashed = consume(topic)
     await crashed.exited
     expect(crashed.signalCode).toBe('SIGKILL')
-    // The first crash takes all that was handled together with it, the second what is the killer's alone.
+    // The first crash takes all that was handled together with it, the second and the third what is the killer's alone.
     expect(await effectsOf(before.map(({ id }) => id))).toHaveLength(neighboursBefore)
   }
   const survivor = consume(topic)
@@ -80,7 +80,7 @@ test('a message that kills its process is parked after its second crash, and its
   survivor.kill('SIGKILL')
   await survivor.exited
   expect(await heldOn(topic)).toEqual([
-    { message_id: killer.id, status: 'parked', code: 'crash', attempts: 2 },
+    { message_id: killer.id, status: 'parked', code: 'crash', attempts: 3 },
     { message_id: behind.id, status: 'queued', code: 'behind', attempts: 0 },
   ])
   expect(await effectsOf([killer.id, behind.id])).toEqual([])
@@ -133,7 +133,7 @@ test('what is left in order makes nobody wary, what a dead process left does, as
   expect(fourth.isSuspect(at(3))).toBe(false)
 })
 
-test('a message is judged when a second process has died with it alone, and not when it waited for another try', async () => {
+test('a message is judged when two processes have died with it alone, and not when it waited for another try', async () => {
   const first = takeoverOf([0])
   await first.begin()
   const second = takeoverOf([0])
@@ -141,6 +141,12 @@ test('a message is judged when a second process has died with it alone, and not 
   expect(second.verdict(suspect(2))).toBeUndefined()
   void second.alone(suspect(2), () => new Promise(() => undefined))
   await eventually(async () => expect(await begun()).toBe('message 2'))
+
+  const again = takeoverOf([0])
+  await again.begin()
+  expect(again.verdict(suspect(2))).toBeUndefined()
+  void again.alone(suspect(2), () => new Promise(() => undefined))
+  await eventually(async () => expect(await times()).toBe(2))
 
   const third = takeoverOf([0])
   await third.begin()
@@ -155,6 +161,9 @@ test('a message is judged when a second process has died with it alone, and not 
   await fourth.begin()
   expect([2, 3].map((offset) => fourth.verdict(suspect(offset)))).toEqual([undefined, undefined])
 })
+
+const times = async () =>
+  (await schema.owner.run('select times from orders.inbox_partitions where partition = 0'))[0]?.['times']
 
 const begun = async () =>
   (await schema.owner.run('select begun from orders.inbox_partitions where partition = 0'))[0]?.['begun']

@@ -12,7 +12,7 @@ export type Takeover = {
   isWary(): boolean
   /** Whether a message may have been in the hands of a process that died, and is to be handled alone. */
   isSuspect(position: string): boolean
-  /** Why a message is not handled again: a process that took care of it alone died too; undefined when none did. */
+  /** Why a message is not handled again: two processes that took care of it alone died; undefined when they did not. */
   verdict(message: Suspect): DomainError | undefined
   /** Handles a message; one that is suspect is noted durably before. `work` says whether it had not been handled yet. */
   alone(message: Suspect, work: () => Promise<boolean>): Promise<void>
@@ -33,10 +33,16 @@ export type TakeoverOptions = {
   ends: () => Promise<Map<number, bigint>>
 }
 
+/** A message that was begun alone, and by how many processes one after the other. */
+type Begun = { id: string; times: number }
+
+/** So many processes in a row that die with one message alone are taken for killed by it; one may have been killed from outside. */
+const deaths = 2
+
 /** The part of a partition that a dead process may have had in hand. */
 type Wary = {
   /** What was begun alone when its process died. */
-  killer: string | undefined
+  killer: Begun | undefined
   /** Where the partition ended when it was taken over: what came later killed nobody. */
   end: bigint
   /** How many messages may still be it. */
@@ -44,15 +50,15 @@ type Wary = {
 }
 
 const takePartitions = `with before as (
-    select partition, owner, begun from inbox_partitions where consumer = $1 and partition = any ($2::integer[])
+    select partition, owner, begun, times from inbox_partitions where consumer = $1 and partition = any ($2::integer[])
   ),
   taken as (
     insert into inbox_partitions (consumer, partition, owner) select $1, partition, $3 from unnest($2::integer[]) as partition
     on conflict (consumer, partition) do update set owner = excluded.owner
   )
-  select partition, begun from before where owner <> $3`
+  select partition, begun, times from before where owner <> $3`
 
-const beginAlone = `update inbox_partitions set begun = $4 where consumer = $1 and partition = $2 and owner = $3`
+const beginAlone = `update inbox_partitions set begun = $4, times = $5 where consumer = $1 and partition = $2 and owner = $3`
 
 // What is still to be handled alone stays somebody else's, whoever gets it.
 const leavePartitions = `with left_wary as (
@@ -69,15 +75,15 @@ const placeOf = (position: string): { partition: number; offset: string } => {
 /**
  * Recognises a message that kills the process. A process notes the partitions that it is given, in one statement, and
  * deletes the note when it gives them up: one that died has left it behind. Whoever takes such a partition over handles what
- * the dead may have had in hand one message at a time, each noted before; the one that is noted when this process dies too
- * is not handled again. A message that failed and waits for its next try is not noted: a kill that comes then is not its.
+ * the dead may have had in hand one message at a time, each noted before; the one that is noted when this process and the next
+ * die too is not handled again. A message that failed and waits for its next try is not noted: a kill that comes then is not its.
  */
 export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOptions): Takeover => {
   const owner = Bun.randomUUIDv7()
   /** Given, and not noted as taken yet. */
   let untaken: number[] = []
   /** Taken from the dead, each with the id of what was begun alone; how far they go is not known yet. */
-  let inherited = new Map<number, string | undefined>()
+  let inherited = new Map<number, Begun | undefined>()
   const wary = new Map<number, Wary>()
   let holds = false
   let turn: Promise<unknown> = Promise.resolve()
@@ -99,7 +105,10 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
       )
       holds = true
       for (const row of rows)
-        inherited.set(Number(row['partition']), row['begun'] === null ? undefined : String(row['begun']))
+        inherited.set(
+          Number(row['partition']),
+          row['begun'] === null ? undefined : { id: String(row['begun']), times: Number(row['times']) },
+        )
       const ended = inherited.size > 0 ? await ends() : undefined
       // What has been given or lost meanwhile has a turn of its own.
       if (taking !== untaken) return
@@ -126,8 +135,11 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
     })
   }
 
-  const note = (partition: number, id: string | null) =>
-    postgres.transaction((transaction) => transaction.run(beginAlone, [name, partition, owner, id]), 'consumer.begin')
+  const note = (partition: number, begun: Begun | undefined) =>
+    postgres.transaction(
+      (transaction) => transaction.run(beginAlone, [name, partition, owner, begun?.id ?? null, begun?.times ?? 0]),
+      'consumer.begin',
+    )
 
   const isSuspect = (position: string): boolean => {
     const { partition, offset } = placeOf(position)
@@ -153,22 +165,23 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
     isSuspect,
     verdict: ({ position, id }) => {
       const { partition } = placeOf(position)
-      if (id === undefined || !isSuspect(position) || wary.get(partition)?.killer !== id) return undefined
+      const killer = isSuspect(position) ? wary.get(partition)?.killer : undefined
+      if (id === undefined || killer?.id !== id || killer.times < deaths) return undefined
       return new DomainError(
         'crash',
-        'The process died while it handled this message alone, after it had died with it before: it is not tried again.',
+        `${deaths} processes died while they handled this message alone: it is not tried again.`,
       )
     },
     alone: async ({ position, id }, work) => {
       const { partition } = placeOf(position)
       // Without an id it is parked, not handled.
       if (id === undefined || !isSuspect(position)) return void (await work())
-      await note(partition, id)
+      const part = wary.get(partition)
+      await note(partition, { id, times: part?.killer?.id === id ? part.killer.times + 1 : 1 })
       try {
-        const part = wary.get(partition)
         if ((await work()) && part) part.left -= 1
       } catch (error) {
-        await note(partition, null).catch(() => undefined)
+        await note(partition, undefined).catch(() => undefined)
         throw error
       }
     },

@@ -15,9 +15,13 @@ export const mutations: Mutation[] = [
   {
     mechanism: 'the insertion into the inbox',
     file: 'src/platform/messaging/inbox.ts',
-    code: `const rows = await run(insertRows, [consumer, \`{\${ids.join(',')}}\`])
+    code: `const rows = await run(insertRows, [
+    consumer,
+    \`{\${messages.map(({ id }) => id).join(',')}}\`,
+    textArray(messages.map(({ correlationId }) => correlationId)),
+  ])
   return new Set(rows.map((row) => String(row['message_id'])))`,
-    without: `return new Set(ids)`,
+    without: 'return new Set(messages.map(({ id }) => id))',
     noticedBy: {
       file: 'src/platform/messaging/consumer.int.test.ts',
       test: 'a batch that comes again changes nothing, whole or in part, in one batch or twice at once',
@@ -38,11 +42,11 @@ export const mutations: Mutation[] = [
   {
     mechanism: 'the verdict over a message that was begun alone when its process died',
     file: 'src/platform/messaging/takeover.ts',
-    code: 'if (!isSuspect(position) || wary.get(partition)?.killer !== offset) return undefined',
-    without: 'if (wary.get(partition)?.killer !== `${offset} `) return undefined',
+    code: 'if (id === undefined || killer?.id !== id || killer.times < deaths) return undefined',
+    without: 'if (killer?.id !== `${id} `) return undefined',
     noticedBy: {
       file: 'src/platform/messaging/takeover.int.test.ts',
-      test: 'a message is judged when a second process has died with it alone, and not when it waited for another try',
+      test: 'a message is judged when two processes have died with it alone, and not when it waited for another try',
     },
     bystander: 'a consumer that was given partitions in order asks the database nothing more about them',
   },

@@ -13,7 +13,7 @@ begin
   execute format('alter role %I in database %I set lock_timeout = %L', module, current_database(), '3s');
   execute format('alter role %I in database %I set statement_timeout = %L', module, current_database(), '15s');
   execute format('alter role %I in database %I set idle_in_transaction_session_timeout = %L', module, current_database(), '5s');
-  -- Every statement looks its rows up by an index. A plan is made once a connection, often while the table is empty, and
+  -- Commands and consumers look their rows up by an index. A plan is made once a connection, often while the table is empty, and
   -- would otherwise read the whole table, and go on doing so when it has grown.
   execute format('alter role %I in database %I set enable_seqscan = off', module, current_database());
   execute format('alter role %I in database %I set enable_bitmapscan = off', module, current_database());

@@ -113,7 +113,7 @@ const productOf = (held: ReadonlyMap<string, Product>, sku: string): Product => 
  * which of them are closed.
  */
 export const closedAmong = async (tx: Tx, userIds: string[]): Promise<Set<string>> => {
-  // In one order, so that two transactions never wait for each other.
+  // In one order, so that two that buy never wait for each other.
   const ids = [...new Set(userIds)].toSorted()
   const list = `{${ids.join(',')}}`
   const [, known] = await Promise.all([

@@ -16,7 +16,7 @@ const questions: { module: 'orders' | 'payments'; statement: string }[] = [
     module: 'orders',
     statement: `select format('checkout %s is %s, and its order %s is %s', sagas.id, sagas.status, reply_key, coalesce(orders.status, 'not there')) as line,
         sagas.id, reply_key as other
-      from sagas left join orders on orders.id::text = reply_key where name = 'checkout' and (
+      from sagas left join orders on orders.id = case when name = 'checkout' then reply_key::uuid end where name = 'checkout' and (
         sagas.status = 'completed' and coalesce(orders.status, 'pending') = 'pending'
         or sagas.status = 'compensated' and orders.status <> 'cancelled')`,
   },

@@ -3,7 +3,7 @@ import { type Invariant, apart, broken, text } from './invariant.ts'
 /** What checkouts keep out of stock while no order of theirs counts it. */
 const outside = `
   select sagas.id, sagas.status, line->>'sku' as sku, (line->>'quantity')::bigint as quantity
-  from sagas left join orders on orders.id::text = state->'data'->>'orderId', json_array_elements(state->'data'->'lines') as line
+  from sagas left join orders on orders.id = (state->'data'->>'orderId')::uuid, json_array_elements(state->'data'->'lines') as line
   where name = 'checkout' and sagas.status in ('running', 'compensating', 'needs-operator')
     and (state->'data'->>'stockHeld')::boolean and coalesce(orders.status, 'cancelled') = 'cancelled'`
 

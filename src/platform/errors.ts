@@ -145,5 +145,12 @@ export const isTransient = (error: unknown): boolean => {
 }
 
 /** What an error says, without the values of a statement that failed: these may be anybody's name, and messages are logged. */
+/** Whether a transaction has certainly been rolled back, by a deadlock or since it waited too long for a lock. */
+export const isRolledBack = (error: unknown): boolean => {
+  const chain = [...causes(error)]
+  if (chain.some((cause) => cause instanceof UnavailableError)) return false
+  return chain.some((cause) => /^(40001|40P01|55P03)$/.test(codeOf(cause) ?? ''))
+}
+
 export const messageOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).replace(/\nparams: [^]*$/, '')

@@ -1,4 +1,4 @@
-import { DomainError, isTransient } from '../errors.ts'
+import { DomainError, isRolledBack, isTransient } from '../errors.ts'
 import type { Postgres, Transaction } from '../postgres.ts'
 import { traced } from '../tracing.ts'
 import { createGroupCommit } from './group-commit.ts'
@@ -89,7 +89,7 @@ export const createTogether = <Source extends string>({
         const results = await runAll(forAll, waiting)
         for (const [at, { answer }] of waiting.entries()) answer({ result: results[at] as Result | DomainError })
       } catch (error) {
-        if (waiting.length > 1 && !isTransient(error)) {
+        if (waiting.length > 1 && (!isTransient(error) || isRolledBack(error))) {
           await Promise.all(waiting.map((alone) => answerAll([alone])))
         } else {
           for (const { answer } of waiting) answer({ error })

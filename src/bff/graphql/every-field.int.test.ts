@@ -25,6 +25,9 @@ afterAll(async () => {
   await shop.close()
 })
 
+/** From when on everything that is paid is this test's. */
+const begun = new Date()
+
 const [ada, eve] = [await client.signUp('Ada'), await client.signUp('Eve')]
 const { sku } = await shop.newProduct(1_000)
 const lines = [{ sku, quantity: 1 }]
@@ -52,7 +55,7 @@ await shop.eventuallyCheckout(checkout, { status: 'completed' })
 const failed = (await shop.checkOut(ada, lines, 'tok_declined')).id
 await shop.eventuallyCheckout(failed, { status: 'compensated' })
 
-const period = { from: '2020-01-01T00:00:00Z', to: new Date(Date.now() + 60_000).toISOString() }
+const period = { from: begun.toISOString(), to: new Date(Date.now() + 60_000).toISOString() }
 const started = await client.send('POST', '/settlements', { token: shop.operator, body: period })
 const settlement = z.object({ id: z.uuid() }).parse(started.body).id
 await client.send('GET', `/settlements/${settlement}`, { token: shop.operator, headers: consistency(started) })

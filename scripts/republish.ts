@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { StartError, messageOf } from '#platform/errors'
-import { operate } from './operate/hosted.ts'
+import { modulesNamed, operate } from './operate/hosted.ts'
 
 const usage = `usage: bun run republish <module> [--per-second N] [--raise N]
 
@@ -38,10 +38,9 @@ const parse = (): Asked => {
 await operate(async (hosted) => {
   const { name, ...asked } = parse()
   const progress = (thing: string, count: number) => process.stderr.write(`\r${name}: ${count} ${thing} `)
-  const module = Object.values(hosted).find((each) => each.name === name)
-  if (!module)
-    throw new StartError(`There is no module ${name} here: the modules are ${Object.keys(hosted).join(', ')}.`)
-  const restated = await module.republish({ ...asked, progress })
-  process.stderr.write('\r')
-  console.log(`${name}: restated ${[...restated].map(([thing, count]) => `${count} ${thing}`).join(', ')}`)
+  for (const module of modulesNamed(hosted, name)) {
+    const restated = await module.republish({ ...asked, progress })
+    process.stderr.write('\r')
+    console.log(`${name}: restated ${[...restated].map(([thing, count]) => `${count} ${thing}`).join(', ')}`)
+  }
 })

@@ -112,9 +112,9 @@ const productOf = (held: ReadonlyMap<string, Product>, sku: string): Product => 
  * Holds the closing of these users back until the transaction ends, also of those who are not known yet and may buy. Says
  * which of them are closed.
  */
-export const closedAmong = async (tx: Tx, userIds: string[]): Promise<Set<string>> => {
+export const closedAmong = async (tx: Tx, buyers: { userId: string }[]): Promise<Set<string>> => {
   // In one order, so that two that buy never wait for each other.
-  const ids = [...new Set(userIds)].toSorted()
+  const ids = [...new Set(buyers.map(({ userId }) => userId))].toSorted()
   const list = `{${ids.join(',')}}`
   const [, known] = await Promise.all([
     // Version 0 is below every one that an event can tell of.

@@ -66,7 +66,7 @@ const drain = async (bench: Bench, count: number): Promise<number> => {
   const postgres = openOutbox(bench)
   const producer = ourBroker(bench).producer()
   await producer.send(messagesOf(1))
-  const relay = createRelay({ run: postgres.run, producer, log, owner: Bun.randomUUIDv7(), batchSize })
+  const relay = createRelay({ name: 'users', run: postgres.run, producer, log, owner: Bun.randomUUIDv7(), batchSize })
   relay.start()
   try {
     await relay.drained()

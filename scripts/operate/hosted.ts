@@ -8,6 +8,13 @@ type App = ReturnType<typeof createApp>
 
 export type Hosted = App['hosted']
 
+/** The module of this name, or all without one. @throws StartError naming those there are */
+export const modulesNamed = (hosted: Hosted, given: string | undefined) => {
+  const found = Object.values(hosted).filter(({ name }) => given === undefined || name === given)
+  if (found.length > 0) return found
+  throw new StartError(`There is no module ${given} here: the modules are ${Object.keys(hosted).join(', ')}.`)
+}
+
 /** Runs an operator's command on the modules of `MODULES`, wired as in the process but neither serving nor consuming, and exits. */
 export const operate = async (command: (hosted: Hosted, app: App) => Promise<void>): Promise<never> => {
   try {

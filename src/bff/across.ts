@@ -7,8 +7,16 @@ import type { ModuleName } from './owners.ts'
 type Places = Pick<BffOptions, 'modules' | 'elsewhere'>
 
 /** The modules that this process hosts. */
-export const hostedHere = ({ modules, elsewhere }: Places) =>
+const hostedHere = ({ modules, elsewhere }: Places) =>
   Object.values(modules).filter(({ name }) => !elsewhere.some((place) => place.name === name))
+
+type Module = BffOptions['modules'][ModuleName]
+
+/** The module here that has what is asked for; undefined when none has. */
+export const hostWith = async (places: Places, has: (module: Module) => Promise<unknown>) => {
+  for (const module of hostedHere(places)) if (await has(module)) return module
+  return undefined
+}
 
 /** Asks for the list of one module alone. */
 export const moduleQuery = z.object({ module: z.enum(['users', 'orders', 'payments']).optional() })
@@ -27,7 +35,7 @@ export type Listing<Item extends z.ZodType> = {
   /** Where the others are asked for theirs, when it is not the route that was asked for here. */
   path?: string
   /** The list of a module that is hosted here. */
-  own: (module: BffOptions['modules'][ModuleName]) => Promise<z.infer<Item>[]>
+  own: (module: Module) => Promise<z.infer<Item>[]>
 }
 
 /**

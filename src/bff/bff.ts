@@ -96,10 +96,6 @@ const timedOut = () =>
 /** Yoga sends something every 12 s, unless the client has stopped reading: then the connection ends. */
 const streamIdleSeconds = 60
 
-/** Hono hands on what Bun called it with: the server. */
-const keepOpen = ({ env, req }: { env: unknown; req: { raw: Request } }): void =>
-  (env as Partial<Bun.Server<unknown>> | undefined)?.timeout?.(req.raw, streamIdleSeconds)
-
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
   const { log, development, introspection, storedDocumentsOnly } = options
@@ -163,7 +159,7 @@ export const createBff = (options: BffOptions) => {
       throw new HTTPException(response.status, { message: response.statusText })
     if (development && c.req.method === 'GET' && response.headers.get('content-type')?.startsWith('text/html'))
       response.headers.set('Content-Security-Policy', policyOfGraphiql)
-    if (response.headers.get('content-type') === 'text/event-stream') keepOpen(c)
+    if (response.headers.get('content-type') === 'text/event-stream') serverOf(c)?.timeout(c.req.raw, streamIdleSeconds)
     if (call.changed.length > 0) response.headers.set('Consistency-Token', consistencyOf(call))
     return response
   })

@@ -3,7 +3,7 @@ import { DomainError } from '#platform/errors'
 import { UndecodableError } from '#platform/messaging/cloud-event'
 import type { DeadLetter } from '#platform/messaging/dead-letter'
 import type { Keep } from '#platform/messaging/outbox'
-import { type Listing, askOthers, hostedHere, listAcross, listOf, moduleQuery } from './across.ts'
+import { type Listing, askOthers, hostWith, listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
 import { deadLetterExample } from './examples.ts'
 import { forOperators } from './access.ts'
@@ -73,10 +73,7 @@ const refuseUndecodable = (error: unknown): never => {
 const absent = (id: string) => new DomainError('not-found', `There is no dead letter ${id}.`)
 
 export const deadLetterRoutes = (options: Pick<BffOptions, 'modules' | 'elsewhere'>) => {
-  const hostOf = async (id: string) => {
-    for (const module of hostedHere(options)) if (await module.deadLetters.find(id)) return module
-    return undefined
-  }
+  const hostOf = (id: string) => hostWith(options, (module) => module.deadLetters.find(id))
   const router = createRouter().openapi(list, async (c) => {
     const own: Listing<typeof deadLetter>['own'] = async ({ name, deadLetters }) =>
       (await deadLetters.list()).map((listed) => ({ module: name, ...listed }))

@@ -107,7 +107,7 @@ export const sagaExample = {
   updatedAt: createdAt,
 }
 
-const flowNode = {
+export const flowNodeExample = {
   kind: 'message' as const,
   id: '0198c0de-0000-7000-8000-000000000007',
   name: 'orders.order-started.v1',
@@ -118,8 +118,6 @@ const flowNode = {
   children: [],
 }
 
-export const flowNodeExample = flowNode
-
 export const flowExample = {
   correlationId: 'story-9',
   outcome: 'settled' as const,
@@ -128,12 +126,12 @@ export const flowExample = {
     {
       kind: 'request' as const,
       id: '0198c0de-0000-7000-8000-000000000008',
-      name: 'a request',
+      name: 'request',
       module: null,
       at: null,
-      outcome: 'answered',
+      outcome: 'accepted',
       detail: null,
-      children: [flowNode],
+      children: [flowNodeExample],
     },
   ],
 }
@@ -143,8 +141,8 @@ export const flowPartExample = {
   consumers: [{ name: 'orders.order-events', topic: 'order-events', types: ['orders.order-started.v1'] }],
   messages: [
     {
-      id: flowNode.id,
-      type: flowNode.name,
+      id: flowNodeExample.id,
+      type: flowNodeExample.name,
       topic: 'order-events',
       key: orderId,
       causationId: '0198c0de-0000-7000-8000-000000000008',

@@ -3,8 +3,10 @@ import { createFaces } from '../test/faces.ts'
 
 const { bff, authorization } = await createFaces()
 
-const ask = (address: string | undefined, headers: Record<string, string> = {}) =>
-  bff.request('/metrics', { headers }, { requestIP: () => (address === undefined ? null : { address }) })
+const ask = (address: string | undefined, headers: Record<string, string> = {}) => {
+  const server = { requestIP: () => (address === undefined ? null : { address }), timeout: () => undefined }
+  return bff.request('/metrics', { headers }, server)
+}
 
 test('metrics are told to whoever asks from the machine itself', async () => {
   for (const address of ['127.0.0.1', '127.8.0.1', '::1', '::ffff:127.0.0.1']) {

@@ -2,9 +2,11 @@ import type { Context as HonoContext } from 'hono'
 import { matchedRoutes } from 'hono/route'
 import type { GraphQLSchema } from 'graphql'
 import { createRoute, z } from '@hono/zod-openapi'
+import { isLoopback } from '#platform/addresses'
 import { DomainError } from '#platform/errors'
 import { type Observe, createHistogram } from '#platform/metrics'
 import type { OpenSpan } from '#platform/tracing'
+import { peerOf } from './address.ts'
 import type { BffOptions } from './bff.ts'
 import { requireOperator } from './access.ts'
 import type { Env } from './call.ts'
@@ -106,13 +108,8 @@ const scraping = createRoute({
   },
 })
 
-const loopback = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/
-
 /** Who speaks to this process; what a request says of itself (`X-Forwarded-For`) is not believed. */
-const isLocal = (c: HonoContext): boolean => {
-  const server = c.env as Partial<Pick<Bun.Server<unknown>, 'requestIP'>> | undefined
-  return loopback.test(server?.requestIP?.(c.req.raw)?.address ?? '')
-}
+const isLocal = (c: HonoContext): boolean => isLoopback(peerOf(c) ?? '')
 
 export const metricsRoutes = ({ scrape }: Pick<BffOptions, 'scrape'>) =>
   createRouter().openapi(scraping, async (c) => {

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { DomainError } from '#platform/errors'
 import type { Keep } from '#platform/messaging/outbox'
 import type { SagaSummary } from '#platform/saga/operator'
-import { type Listing, askOthers, hostedHere, listAcross, listOf, moduleQuery } from './across.ts'
+import { type Listing, askOthers, hostWith, listAcross, listOf, moduleQuery } from './across.ts'
 import type { BffOptions } from './bff.ts'
 import { sagaExample } from './examples.ts'
 import { forOperators } from './access.ts'
@@ -74,10 +74,7 @@ const operations = {
 const absent = (id: string) => new DomainError('not-found', `There is no saga ${id}.`)
 
 export const sagaRoutes = (options: Pick<BffOptions, 'modules' | 'elsewhere'>) => {
-  const hostOf = async (id: string) => {
-    for (const module of hostedHere(options)) if (await module.sagas.find(id)) return module
-    return undefined
-  }
+  const hostOf = (id: string) => hostWith(options, (module) => module.sagas.find(id))
   const router = createRouter().openapi(list, async (c) => {
     const own: Listing<typeof saga>['own'] = async ({ name, sagas }) =>
       (await sagas.list()).map((listed) => ({ module: name, ...listed }))

@@ -144,7 +144,6 @@ export const isTransient = (error: unknown): boolean => {
   return certificateFault(error) !== undefined
 }
 
-/** What an error says, without the values of a statement that failed: these may be anybody's name, and messages are logged. */
 /** Whether a transaction has certainly been rolled back, by a deadlock or since it waited too long for a lock. */
 export const isRolledBack = (error: unknown): boolean => {
   const chain = [...causes(error)]
@@ -152,5 +151,6 @@ export const isRolledBack = (error: unknown): boolean => {
   return chain.some((cause) => /^(40001|40P01|55P03)$/.test(codeOf(cause) ?? ''))
 }
 
+/** What an error says, without the values of a statement that failed: these may be anybody's name, and messages are logged. */
 export const messageOf = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).replace(/\nparams: [^]*$/, '')

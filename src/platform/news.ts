@@ -1,3 +1,4 @@
+import { within } from './deadline.ts'
 import { UnavailableError, isTransient } from './errors.ts'
 import type { RedisClient } from './redis.ts'
 
@@ -32,10 +33,12 @@ export const createNews = (redis: Pick<RedisClient, 'subscribe'>): News => ({
     }
     const subscriptions = keys.map((key) => redis.subscribe(key, { heard: note, missed: note }))
     const close = () => subscriptions.forEach((subscription) => subscription.end())
-    const standing = await settled(Promise.all(subscriptions.map((subscription) => subscription.standing)), answerMs)
-    if (!standing) {
+    const refused = () => new UnavailableError('Redis does not take subscriptions.')
+    try {
+      await within(Promise.all(subscriptions.map((subscription) => subscription.standing)), answerMs, refused)
+    } catch {
       close()
-      throw new UnavailableError('Redis does not take subscriptions.')
+      throw refused()
     }
     return {
       forget: () => {
@@ -57,17 +60,6 @@ export const createNews = (redis: Pick<RedisClient, 'subscribe'>): News => ({
     }
   },
 })
-
-/** Whether the work succeeds in time. */
-const settled = (work: Promise<unknown>, withinMs: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), withinMs)
-    work.then(
-      () => resolve(true),
-      () => resolve(false),
-    )
-    work.finally(() => clearTimeout(timer)).catch(() => undefined)
-  })
 
 export type Followed<Thing> = {
   /** The snapshots whose news are waited for. */

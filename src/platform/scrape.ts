@@ -1,11 +1,11 @@
 import { Gauge, Registry } from 'prom-client'
+import { within } from './deadline.ts'
 import type { Log } from './log.ts'
 import { messageOf } from './errors.ts'
 import type { Measures } from './measure.ts'
 import type { Broker } from './messaging/kafka.ts'
 import { counted } from './metrics.ts'
 import type { PoolLoad } from './postgres.ts'
-import { sleep } from './retry.ts'
 
 export type Measured<Name extends string> = {
   name: Name
@@ -58,7 +58,8 @@ const askAll = async <Name extends string>(options: ScrapeOptions<Name>): Promis
   const set = gaugesIn(registry)
   const { modules, lags, log, timeoutMs = 2_000 } = options
   const ask = async <T>(source: string, question: Promise<T>, tell: (answer: T) => void) => {
-    const answer = await within(timeoutMs, question).catch((error: unknown) => {
+    const late = () => new Error(`No answer within ${timeoutMs} ms.`)
+    const answer = await within(question, timeoutMs, late).catch((error: unknown) => {
       log.debug({ source, error: messageOf(error) }, 'a source of metrics did not answer')
       return undefined
     })
@@ -115,16 +116,4 @@ const ofThisProcess = (pools: ScrapeOptions<string>['pools']): Promise<string> =
   set('process_heap_bytes', 'Heap in use', {}, heapUsed)
   set('process_start_time_seconds', 'When this process started', {}, (Date.now() - process.uptime() * 1_000) / 1e3)
   return registry.metrics()
-}
-
-const within = async <T>(timeoutMs: number, work: Promise<T>): Promise<T> => {
-  const ended = new AbortController()
-  const late = sleep(timeoutMs, ended.signal).then(() => {
-    throw new Error(`No answer within ${timeoutMs} ms.`)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    ended.abort()
-  }
 }

@@ -1,4 +1,5 @@
 import { Kafka, logLevel } from 'kafkajs'
+import { withAdmin } from '#platform/messaging/kafka-admin'
 import type { Environment } from '../config.ts'
 
 /** What the keeper of a broker does to it by hand. */
@@ -6,20 +7,10 @@ export const brokerAdmin = (environment: Environment) => {
   const brokers = (environment['KAFKA_BROKERS'] ?? '').split(',')
   const kafka = new Kafka({ brokers, clientId: 'test-admin', logLevel: logLevel.NOTHING })
 
-  const asAdmin = async <T>(work: (admin: ReturnType<typeof kafka.admin>) => Promise<T>): Promise<T> => {
-    const admin = kafka.admin()
-    await admin.connect()
-    try {
-      return await work(admin)
-    } finally {
-      await admin.disconnect()
-    }
-  }
-
   return {
     /** Deletes everything that the topics hold, as if it were older than their retention. */
     expire: (topics: string[]) =>
-      asAdmin(async (admin) => {
+      withAdmin(kafka, async (admin) => {
         for (const topic of topics) {
           const ends = await admin.fetchTopicOffsets(topic)
           await admin.deleteTopicRecords({
@@ -28,8 +19,8 @@ export const brokerAdmin = (environment: Environment) => {
           })
         }
       }),
-    deleteTopics: (topics: string[]) => asAdmin((admin) => admin.deleteTopics({ topics })),
+    deleteTopics: (topics: string[]) => withAdmin(kafka, (admin) => admin.deleteTopics({ topics })),
     /** Forgets how far groups have read whose members are gone: they begin anew. */
-    deleteGroups: (groups: string[]) => asAdmin((admin) => admin.deleteGroups(groups)),
+    deleteGroups: (groups: string[]) => withAdmin(kafka, (admin) => admin.deleteGroups(groups)),
   }
 }

@@ -11,6 +11,8 @@ export const testDatabase = async () => {
   const urls = withDatabase(services, name)
   return {
     services,
+    /** The run's services, with this database in the place of their own. */
+    environment: urls,
     ownerUrl: urls['DATABASE_URL'] ?? '',
     moduleUrl: (module: string) => urls[`${module.toUpperCase()}_DATABASE_URL`] ?? '',
     drop: () => dropDatabase(services.DATABASE_URL, name),

@@ -10,7 +10,8 @@ import { orderDeadline } from '../timers/order-deadline.ts'
 
 export type PlaceOrder = { userId: string; lines: WantedLine[]; paymentToken: string }
 
-type Request = { context: Context; userId: string; wanted: WantedLine[]; paymentToken: string }
+/** Somebody's wish to buy, among those of the same moment. */
+export type Purchase = { context: Context; userId: string; wanted: WantedLine[]; paymentToken: string }
 
 /**
  * Reserves the stock and begins the choreography: the order stays pending until payments answers or its deadline comes.
@@ -19,16 +20,10 @@ type Request = { context: Context; userId: string; wanted: WantedLine[]; payment
 export const placeOrder = (context: Context, { userId, lines, paymentToken }: PlaceOrder): Promise<OrderSnapshot> =>
   context.together(placeOrders, { context, userId, wanted: mergeLines(lines), paymentToken })
 
-const placeOrders: ForAll<'orders', Request, OrderSnapshot> = async ({ tx }, members) => {
+const placeOrders: ForAll<'orders', Purchase, OrderSnapshot> = async ({ tx }, members) => {
   const requests = members.map(({ request }) => request)
   // The users first, as where an account is closed: each waits for the other's products, never for its user.
-  const [closed, held] = await Promise.all([
-    closedAmong(
-      tx,
-      requests.map(({ userId }) => userId),
-    ),
-    lockProducts(tx, skusOf(requests)),
-  ])
+  const [closed, held] = await Promise.all([closedAmong(tx, requests), lockProducts(tx, skusOf(requests))])
   const before = new Set(held.values())
   const judged = members.map(({ request, emit }) =>
     orRefusal(() => {
@@ -61,5 +56,5 @@ const placeOrders: ForAll<'orders', Request, OrderSnapshot> = async ({ tx }, mem
 const deadlineOf = ({ id, createdAt }: PendingOrder, { flowDeadlineMs, trace }: Context) =>
   orderDeadline(id, new Date(createdAt.getTime() + flowDeadlineMs), trace)
 
-const started = ({ id, version, userId, total }: PendingOrder, { wanted, paymentToken }: Request) =>
+const started = ({ id, version, userId, total }: PendingOrder, { wanted, paymentToken }: Purchase) =>
   orderStarted(id, version, { orderId: id, userId, ...total, lines: wanted, paymentToken })

@@ -3,11 +3,9 @@ import { type ForAll, unlessRefused } from '#platform/messaging/together'
 import { newCheckout } from '../checkout.ts'
 import { type CheckoutSnapshot, toCheckoutSnapshot } from '../checkout-snapshot.ts'
 import type { Context } from '../context.ts'
-import { type WantedLine, mergeLines, priceLines, skusOf } from '../order.ts'
+import { mergeLines, priceLines, skusOf } from '../order.ts'
 import { accountClosed, closedAmong, readProducts } from '../repository.ts'
-import type { PlaceOrder } from './place-order.ts'
-
-type Request = { context: Context; userId: string; wanted: WantedLine[]; paymentToken: string }
+import type { PlaceOrder, Purchase } from './place-order.ts'
 
 /**
  * Begins the orchestration and takes it as far as the charge. What no checkout could ever buy is refused here; a stock that
@@ -20,18 +18,12 @@ export const startCheckout = (
 ): Promise<CheckoutSnapshot> =>
   context.together(startCheckouts, { context, userId, wanted: mergeLines(lines), paymentToken })
 
-const startCheckouts: ForAll<'orders', Request, CheckoutSnapshot> = async (transaction, members) => {
+const startCheckouts: ForAll<'orders', Purchase, CheckoutSnapshot> = async (transaction, members) => {
   const [first] = members
   if (!first) return []
   const { tx } = transaction
   const requests = members.map(({ request }) => request)
-  const [products, closed] = await Promise.all([
-    readProducts(tx, skusOf(requests)),
-    closedAmong(
-      tx,
-      requests.map(({ userId }) => userId),
-    ),
-  ])
+  const [products, closed] = await Promise.all([readProducts(tx, skusOf(requests)), closedAmong(tx, requests)])
   const begun = members.map(({ request: { context, userId, wanted, paymentToken }, emit }) =>
     orRefusal(() => {
       if (closed.has(userId)) throw accountClosed()

@@ -29,11 +29,7 @@ export const systemAtRest = async () => {
     ownServer(redis, 'invariants-redis'),
   ])
   const environment: Environment = {
-    ...database.services,
-    DATABASE_URL: database.ownerUrl,
-    USERS_DATABASE_URL: database.moduleUrl('users'),
-    ORDERS_DATABASE_URL: database.moduleUrl('orders'),
-    PAYMENTS_DATABASE_URL: database.moduleUrl('payments'),
+    ...database.environment,
     KAFKA_BROKERS: ownBroker.url,
     REDIS_URL: ownRedis.url,
     PAYMENT_PROVIDER_URL: provider.url,

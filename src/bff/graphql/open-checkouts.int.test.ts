@@ -1,24 +1,20 @@
 import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { z } from 'zod'
 import { startTestApp } from '../../test/app.ts'
+import { openCountedReader } from '../../test/counted-reader.ts'
 import { eventually } from '../../test/eventually.ts'
-import { openInstance } from '../../test/instance.ts'
-import { redisTraffic } from '../../test/redis-traffic.ts'
 import { patienceMs, openShop } from '../../test/shop.ts'
 
 setDefaultTimeout(120_000)
 
 const app = await startTestApp()
 const shop = await openShop(app.url, app.environment)
-const redis = await redisTraffic(app.environment['REDIS_URL'] ?? '')
-/** Answers from the Redis behind `redis`, and uses it for nothing else. */
-const reader = await openInstance({ ...app.environment, REDIS_URL: redis.url })
+const { redis, reader, close } = await openCountedReader(app.environment)
 
 afterAll(async () => {
-  await reader.close()
+  await close()
   await app.stop()
   await shop.close()
-  redis.close()
 })
 
 const { sku } = await shop.newProduct(1_000)

@@ -51,7 +51,8 @@ export const createAdmin = (kafka: Kafka, { brokers, ssl, sasl }: Settings): Bro
   grant: (rights) => withAdmin(kafka, (admin) => grant(admin, rights)),
 })
 
-const withAdmin = async <T>(kafka: Kafka, work: (admin: Admin) => Promise<T>): Promise<T> => {
+/** Does some work by a connection of its own, which ends with it. */
+export const withAdmin = async <T>(kafka: Kafka, work: (admin: Admin) => Promise<T>): Promise<T> => {
   const admin = kafka.admin()
   await admin.connect()
   try {

@@ -95,6 +95,7 @@ test('what the relay sends arrives as CloudEvents, each key in the order of its 
   const counted = countedOn(topic)
   const producer = broker.producer()
   const relay = createRelay({
+    name: 'orders',
     run: schema.postgres.run,
     producer,
     log: silent,

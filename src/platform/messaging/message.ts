@@ -97,8 +97,10 @@ export const defineEvent = <Source extends string, Data>(
 /** What the type of a restatement ends in; a regular expression of Postgres too. */
 export const restatementPattern = String.raw`-restated\.v\d+$`
 
+const restatement = new RegExp(restatementPattern)
+
 /** Whether a message of this type says the whole state of its aggregate, whatever was said before. */
-export const isRestatement = (type: string): boolean => new RegExp(restatementPattern).test(type)
+export const isRestatement = (type: string): boolean => restatement.test(type)
 
 /**
  * Declares the event by which `republish` says the state of an aggregate again. Its type ends in `-restated.vN`: consumers know

@@ -61,7 +61,15 @@ const openTopic = async () => {
 }
 
 const startRelay = (producer: Producer, { run = schema.postgres.run, leaseMs = 600, batchSize = 20 } = {}) => {
-  const relay = createRelay({ run, producer, log: silent, owner: Bun.randomUUIDv7(), leaseMs, batchSize })
+  const relay = createRelay({
+    name: 'orders',
+    run,
+    producer,
+    log: silent,
+    owner: Bun.randomUUIDv7(),
+    leaseMs,
+    batchSize,
+  })
   relays.push(relay)
   relay.start()
   return relay

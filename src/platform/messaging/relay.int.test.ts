@@ -50,7 +50,14 @@ const openTopic = async () => {
 }
 
 const relayOn = (producer: Producer, options: { run?: Run; leaseMs?: number; batchSize?: number } = {}) => {
-  const relay = createRelay({ run: schema.postgres.run, producer, log: silent, owner: Bun.randomUUIDv7(), ...options })
+  const relay = createRelay({
+    name: 'orders',
+    run: schema.postgres.run,
+    producer,
+    log: silent,
+    owner: Bun.randomUUIDv7(),
+    ...options,
+  })
   relays.push(relay)
   return relay
 }
@@ -191,6 +198,7 @@ test('a relay that dies between the acknowledgement and the deletion loses nothi
   const died = Promise.withResolvers<void>()
   const never = new Promise<never>(() => undefined)
   const dead = createRelay({
+    name: 'orders',
     run: (text, parameters) => {
       if (!text.startsWith('delete from outbox')) return schema.postgres.run(text, parameters)
       died.resolve()

@@ -14,7 +14,7 @@ import { type Leases, claimLeases, releaseLeases } from './relay-lease.ts'
 
 export type RelayOptions = {
   /** Whose outbox it is, for metrics. */
-  name?: string
+  name: string
   run: Run
   producer: Producer
   log: Log
@@ -69,7 +69,7 @@ const maxBatchBytes = 900_000
  * is read meanwhile. Rows are deleted after the acknowledgement, and only under the epoch of the lease they were read with.
  */
 export const createRelay = (options: RelayOptions): Relay => {
-  const { name = 'test', run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
+  const { name, run, producer, log, owner, leaseMs = 5_000, batchSize = 1_000 } = options
   const stopping = new AbortController()
   const renewEveryMs = leaseMs * 0.4
   let leases: Leases = { epochs: new Map(), validUntilMs: 0, oldestAt: undefined }

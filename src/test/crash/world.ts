@@ -37,11 +37,7 @@ const openServers = async (name: string) => {
     openDetour(provider.url),
   ])
   const environment: Environment = {
-    ...database.services,
-    DATABASE_URL: database.ownerUrl,
-    USERS_DATABASE_URL: database.moduleUrl('users'),
-    ORDERS_DATABASE_URL: database.moduleUrl('orders'),
-    PAYMENTS_DATABASE_URL: database.moduleUrl('payments'),
+    ...database.environment,
     KAFKA_BROKERS: ownBroker.url,
     REDIS_URL: ownRedis.url,
     PAYMENT_PROVIDER_URL: provider.url,

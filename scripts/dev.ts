@@ -12,10 +12,12 @@ const settleMs = 150
 
 type Server = { stop(): Promise<void> }
 
-/** Starts the process and resolves when it is ready; rejects when it ends or stays unready. */
+/** Starts the process and resolves when it is ready; rejects when it ends or stays unready. Tells when it ends later. */
 const startServer = async (environment: Environment, url: string): Promise<Server> => {
   const child = Bun.spawn([process.execPath, 'src/main.ts'], { env: environment, stdout: 'inherit', stderr: 'inherit' })
+  let stopping = false
   const stop = async () => {
+    stopping = true
     child.kill('SIGTERM')
     await child.exited
   }
@@ -28,6 +30,11 @@ const startServer = async (environment: Environment, url: string): Promise<Serve
     }
     await Bun.sleep(50)
   }
+  void child.exited.then((code) => {
+    if (stopping) return
+    const how = child.signalCode ? `was ended by ${child.signalCode}` : `ended with code ${code}`
+    console.error(`The process ${how}. The services still run; it starts again when a source changes.`)
+  })
   return { stop }
 }
 

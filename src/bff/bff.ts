@@ -121,16 +121,16 @@ export const createBff = (options: BffOptions) => {
     if (isEncrypted(c, proxies)) headers.set(...strictTransport)
   })
   if (corsOrigins.length > 0) app.use(cors({ origin: corsOrigins, maxAge: 600, exposeHeaders }))
+  const withBody = takeBody(requestTimeoutMs)
   app.use((c, next) => {
-    const work = neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
-    if (c.req.method === 'GET') return work
+    if (c.req.method === 'GET') return neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
+    const work = waits.load.admit(async () => withBody(c, next))
     const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
     // Nothing moves on the connection meanwhile.
     if (timeoutMs > requestTimeoutMs) serverOf(c)?.timeout(c.req.raw, Math.min(255, timeoutMs / 1_000 + 10))
     return within(work, timeoutMs, timedOut)
   })
-  app.use(takeBody(requestTimeoutMs))
   app.route('/', forwardedRoutes(elsewhere))
   app.get('*', async (c, next) => {
     await awaitConsistencyOf(c, options)

@@ -34,7 +34,6 @@ const ends = () => Promise.resolve()
  */
 export const takeBody = (requestTimeoutMs: number): MiddlewareHandler => {
   return async (c, next) => {
-    if (c.req.method === 'GET') return next()
     const { headers } = c.req.raw
     const stated = headers.get('content-length')
     if (headers.has('transfer-encoding') || Number(stated ?? 0) > maxBodyBytes)

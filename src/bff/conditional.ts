@@ -15,6 +15,16 @@ const tagged = (prepared: Headers, tag: string): Headers => {
   return headers
 }
 
+const texts = new WeakMap<object, string>()
+
+/** A snapshot that is frozen is shared by those who read it, and so is its text. */
+const textOf = (body: object): string => {
+  if (!Object.isFrozen(body)) return JSON.stringify(body)
+  const text = texts.get(body) ?? JSON.stringify(body)
+  texts.set(body, text)
+  return text
+}
+
 /**
  * Answers a read with a snapshot, tagged by its version: whoever holds that version already is answered 304 and no body.
  * A cache may keep the answer for this client, and asks each time whether it is still the newest.
@@ -24,5 +34,5 @@ export const answerSnapshot = (c: Context, version: number, body: object): Respo
   const known = c.req.header('if-none-match')
   if (known !== undefined && holds(known, tag))
     return new Response(null, { status: 304, headers: tagged(unchanged, tag) })
-  return new Response(JSON.stringify(body), { headers: tagged(changed, tag) })
+  return new Response(textOf(body), { headers: tagged(changed, tag) })
 }

@@ -1,3 +1,5 @@
+import { z } from 'zod'
+import { decodeOnce } from './decode.ts'
 import { UnavailableError } from './errors.ts'
 import type { RedisClient } from './redis.ts'
 
@@ -32,8 +34,10 @@ export type SnapshotReaderOptions = {
   incomplete?: () => void
 }
 
+const marker = z.object({ runId: z.string(), evictedKeys: z.int() })
+
 /** A marker says that Redis held every snapshot, for one run of the server and as long as it evicted nothing. */
-export type Marker = { runId: string; evictedKeys: number }
+export type Marker = z.infer<typeof marker>
 
 export const markerKey = (module: string): string => `${module}:snapshots:complete`
 
@@ -42,14 +46,15 @@ export const snapshotKey = (module: string, thing: string, id: string): string =
 /** Reads a module's snapshots in Redis, also where another process hosts the module: who hosts it fills and heals them. */
 export const createSnapshotReader = (options: SnapshotReaderOptions): SnapshotReader => {
   const { module, redis, sources, incomplete = () => undefined } = options
-  const marker = markerKey(module)
+  const completeKey = markerKey(module)
+  const decodeMarker = decodeOnce(marker, 1)
 
   const sourceOf = (thing: string) => sources.find((source) => source.thing === thing)
 
   const valid = (stored: string | null | undefined): boolean => {
     const server = redis.server()
     if (!stored || !server) return false
-    const { runId, evictedKeys } = JSON.parse(stored) as Marker
+    const { runId, evictedKeys } = decodeMarker(stored)
     return runId === server.runId && evictedKeys === server.evictedKeys
   }
 
@@ -60,7 +65,7 @@ export const createSnapshotReader = (options: SnapshotReaderOptions): SnapshotRe
 
   return {
     read: async (thing, id) => {
-      const [held, stored] = await redis.get([marker, snapshotKey(module, thing, id)])
+      const [held, stored] = await redis.get([completeKey, snapshotKey(module, thing, id)])
       if (stored !== null && stored !== undefined && valid(held)) return stored
       if (valid(held)) {
         // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.
@@ -72,7 +77,7 @@ export const createSnapshotReader = (options: SnapshotReaderOptions): SnapshotRe
     list: async (thing, list, { before, limit }) => {
       const [ids, [held]] = await Promise.all([
         redis.newestOfList(`${module}:${list}`, before, limit + 1),
-        redis.get([marker]),
+        redis.get([completeKey]),
       ])
       if (!valid(held)) refuse()
       const shown = ids.slice(0, limit)
@@ -91,6 +96,6 @@ export const createSnapshotReader = (options: SnapshotReaderOptions): SnapshotRe
       const [stored] = await redis.get([snapshotKey(module, thing, id)])
       return stored ? (JSON.parse(stored) as { version: number }).version : 0
     },
-    complete: async () => valid((await redis.get([marker]))[0]),
+    complete: async () => valid((await redis.get([completeKey]))[0]),
   }
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
 import { DomainError, UnavailableError, orRefusal } from '#platform/errors'
 import type { Postgres } from '#platform/postgres'
+import { sleep } from '#platform/retry'
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { counted, trace } from '../../test/messaging.ts'
 import { createOutbox } from './outbox.ts'
@@ -104,6 +105,26 @@ test('one that makes their transaction fail has the error alone, and the others 
     'c0',
     'c2',
   ])
+})
+
+test('one that waits too long for a lock has the error alone, and the others are done by themselves', async () => {
+  const locked = Promise.withResolvers<void>()
+  const released = new AbortController()
+  const holding = schema.postgres.transaction(async ({ run }) => {
+    await run(`insert into counters (id, version) values ('c1', 1)`)
+    locked.resolve()
+    // A transaction that does nothing for long is ended by Postgres.
+    for (; !released.signal.aborted; await sleep(500, released.signal)) await run('select 1')
+  })
+  await locked.promise
+  const together = open()
+  const asked = [1, 1, 1].map((version, at) => together(trace())(count, { id: `c${at}`, version }))
+  const found = await outcomes(asked)
+  released.abort()
+  await holding
+  expect(found).toEqual(['c0 is 1', expect.stringContaining('lock timeout'), 'c2 is 1'])
+  expect(sizes).toEqual([3, 1, 1, 1])
+  expect(await ids()).toEqual(['c0', 'c1', 'c2'])
 })
 
 test('what is kept of each commits with it, and a second under one name is refused without hurting the others', async () => {

@@ -34,6 +34,7 @@ const consumer = createConsumer<'orders'>({
     ],
   },
   postgres: {
+    run: postgres.run,
     transaction: async (work) => {
       const result = await postgres.transaction(work)
       if (handled) await reach('after-commit')

@@ -2,11 +2,13 @@ import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from
 import { sql } from 'drizzle-orm'
 import { type TestSchema, testSchema } from '../../test/database.ts'
 import { eventually } from '../../test/eventually.ts'
+import { watched } from '../../test/mechanism.ts'
 import { batchOf, counted, noBroker, recordOf, silent } from '../../test/messaging.ts'
 import { messageThrownBy } from '../../test/thrown.ts'
 import { DomainError, UnavailableError } from '../errors.ts'
 import type { Postgres } from '../postgres.ts'
 import { type ConsumerOptions, type Handler, createConsumer, onBatch, onEach } from './consumer.ts'
+import type { Broker } from './kafka.ts'
 import type { Received } from './message.ts'
 import { createOutbox } from './outbox.ts'
 
@@ -21,7 +23,7 @@ beforeAll(async () => {
 
 beforeEach(() =>
   schema.owner.script(
-    'truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters, orders.inbox_keys, orders.timers',
+    'truncate orders.effects, orders.inbox, orders.outbox, orders.dead_letters, orders.inbox_keys, orders.timers, orders.inbox_partitions',
   ),
 )
 
@@ -168,7 +170,8 @@ test('a service that is away is waited for, longer than any number of tries, and
 test('a database that is away is waited for, also to park, and its unknown commits have one effect', async () => {
   const given = records(4)
   let calls = 0
-  const flaky: Pick<Postgres, 'transaction'> = {
+  const flaky: Pick<Postgres, 'transaction' | 'run'> = {
+    run: schema.postgres.run,
     transaction: async (work) => {
       calls += 1
       if (calls % 3 === 1) throw new UnavailableError('The database is away.')
@@ -186,6 +189,29 @@ test('a database that is away is waited for, also to park, and its unknown commi
   ).handle(batchOf(given))
   expect(await effects()).toEqual(ids(given.slice(1)))
   expect(await parked()).toEqual([{ message_id: bad?.id ?? '', code: 'no', attempts: 1, status: 'parked' }])
+})
+
+test('of what a dead process had before it, only what it had not handled is handled alone', async () => {
+  const given = records(6)
+  await consumerOf().handle(batchOf(given.slice(0, 4)))
+  await schema.owner.script(`insert into orders.inbox_partitions (consumer, partition, owner)
+    values ('orders.test-counter-events', 0, gen_random_uuid())`)
+  const postgres = watched(schema.postgres)
+  let taken: ((partitions: number[]) => void) | undefined
+  const broker: Broker = {
+    ...noBroker,
+    ends: () => Promise.resolve(new Map([[0, 6n]])),
+    subscribe: ({ given, ...options }) => {
+      taken = given
+      return noBroker.subscribe(options)
+    },
+  }
+  const consumer = consumerOf(() => undefined, { postgres, broker })
+  taken?.([0])
+  await consumer.handle(batchOf(given))
+  expect(await effects()).toEqual(ids(given))
+  // To take the partition, to join, the notes and the effects of two that are new, and one for the four.
+  expect(postgres.seen.transactions).toBe(1 + 1 + 2 * 2 + 1)
 })
 
 test('a type that nobody handles is passed over', async () => {

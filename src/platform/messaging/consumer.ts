@@ -17,8 +17,8 @@ import {
   runHandlers,
 } from './handler.ts'
 import { type Holding, holdMessages, knownPositions } from './held.ts'
-import { admit, admittedOf, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
-import type { Broker, PartitionBatch, Subscription } from './kafka.ts'
+import { admit, admittedOf, handledAmong, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
+import { type Broker, type PartitionBatch, type Subscription, inHandAtMost } from './kafka.ts'
 import { type HeldBecause, start, takeTurns } from './key-order.ts'
 import { consumerName } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
@@ -30,7 +30,7 @@ export { type ConsumerDefinition, type Handler, type HandlerContext, onBatch, on
 export type ConsumerOptions<Source extends string> = {
   module: Source
   definition: ConsumerDefinition<Source>
-  postgres: Pick<Postgres, 'transaction'>
+  postgres: Pick<Postgres, 'transaction' | 'run'>
   outbox: Pick<Outbox<Source>, 'append'>
   broker: Broker
   log: Log
@@ -88,7 +88,12 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     retry,
     gapMs,
   })
-  const takeover = createTakeover({ name, postgres, batchSize, ends: () => broker.ends(definition.topic.name) })
+  const takeover = createTakeover({
+    name,
+    postgres,
+    inHand: inHandAtMost,
+    ends: () => broker.ends(definition.topic.name),
+  })
   let joined: number | undefined
 
   /** Those that the consumer has not met before, in their order. To be sent in front of `lockKeys`. */
@@ -253,13 +258,17 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  /** Handles alone what may have killed another process, and returns the rest. */
+  /** Handles alone what may have killed another process, and returns the rest; what was handled before killed nobody. */
   const applySuspects = async (arrived: Read<Source>[], abandoned: Abandoned): Promise<Read<Source>[]> => {
+    const suspects = arrived.filter(({ position }) => takeover.isSuspect(position))
+    const ids = suspects.flatMap(({ id }) => (id === undefined ? [] : [id]))
+    const handled = await persist(abandoned, () => handledAmong(postgres.run, name, ids))
     const others: Read<Source>[] = []
     for (const message of arrived) {
       abandoned.check()
-      if (takeover.isSuspect(message.position)) await applyOne(message, abandoned)
-      else others.push(message)
+      const cleared = message.id !== undefined && handled.has(message.id)
+      if (cleared || !takeover.isSuspect(message.position)) others.push(message)
+      else await applyOne(message, abandoned)
     }
     return others
   }

@@ -31,6 +31,13 @@ export const admit = async (run: Run, consumer: string, messages: Admitted[]): P
   return new Set(rows.map((row) => String(row['message_id'])))
 }
 
+/** Which of these messages `consumer` has handled. */
+export const handledAmong = async (run: Run, consumer: string, ids: string[]): Promise<Set<string>> => {
+  if (ids.length === 0) return new Set()
+  const select = `select message_id from inbox where consumer = $1 and message_id = any ($2::uuid[])`
+  return new Set((await run(select, [consumer, `{${ids.join(',')}}`])).map((row) => String(row['message_id'])))
+}
+
 /** Since when the consumer has been there, in milliseconds; from now on, when it is new. */
 export const joinedAt = async (run: Run, consumer: string): Promise<number> => {
   await run(`insert into inbox_consumers (consumer) values ($1) on conflict do nothing`, [consumer])

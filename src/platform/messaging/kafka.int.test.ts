@@ -8,7 +8,7 @@ import { sleep } from '#platform/retry'
 import { countedOn, newTopic, recordOf, silent, testBroker } from '../../test/messaging.ts'
 import { messageThrownBy } from '../../test/thrown.ts'
 import { type ConsumerOptions, createConsumer, onEach } from './consumer.ts'
-import type { Broker } from './kafka.ts'
+import { type Broker, inHandAtMost } from './kafka.ts'
 import { createOutbox } from './outbox.ts'
 import { createRelay } from './relay.ts'
 
@@ -172,6 +172,27 @@ test('a consumer that stops commits what it handled, and the next one is not giv
   await eventually(async () => expect((await effects()).filter((id) => more.includes(id))).toEqual(more), 20_000)
   await second.stop()
   expect(await effects()).toEqual(more)
+})
+
+test('what is done of much that came at once is committed before the rest is', async () => {
+  const topic = await newTopic(broker, 1)
+  await send(topic, 4 * inHandAtMost)
+  const [stuck, sizes] = [Promise.withResolvers<void>(), [] as number[]]
+  const subscription = broker.subscribe({
+    group: `${topic}-reader`,
+    topic,
+    handle: async ({ records }) => {
+      sizes.push(records.length)
+      if (sizes.length === 3) await stuck.promise
+    },
+  })
+  await subscription.start()
+  const behind = async () => (await broker.lag(`${topic}-reader`, topic)).map((partition) => partition.behind)
+  await eventually(async () => expect(await behind()).toEqual([2 * inHandAtMost]), 20_000)
+  expect(sizes).toEqual([inHandAtMost, inHandAtMost, inHandAtMost])
+  stuck.resolve()
+  await eventually(async () => expect(await behind()).toEqual([]), 20_000)
+  await subscription.stop()
 })
 
 test('a message that is tried for longer than the session lasts is not delivered again and again', async () => {

@@ -3,6 +3,7 @@ import {
   type EachBatchPayload,
   Kafka,
   type KafkaConfig,
+  type KafkaMessage,
   type Producer as KafkaProducer,
   Partitioners,
   logLevel,
@@ -35,7 +36,10 @@ export type Producer = {
   close(): Promise<void>
 }
 
-/** The records of one partition, in order, with where they came from. */
+/** So many records of a partition are in hand at most. */
+export const inHandAtMost = 25
+
+/** Up to `inHandAtMost` records of one partition, in order, with where they came from. */
 export type PartitionBatch = {
   partition: number
   records: (RawRecord & { offset: string })[]
@@ -192,22 +196,30 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     }, inMs).unref()
   }
 
+  const toRecord = (message: KafkaMessage) => ({
+    topic,
+    key: message.key?.toString('utf8') ?? '',
+    headers: headerTexts(message.headers),
+    value: message.value ?? Buffer.alloc(0),
+    offset: message.offset,
+  })
+
+  /** What is done of a large batch stays done, and its offsets are committed, whatever happens to the rest. */
   const eachBatch = async (from: KafkaConsumer, payload: EachBatchPayload) => {
-    const { batch } = payload
-    if (!payload.isRunning() || payload.isStale()) return
+    const { batch, heartbeat } = payload
+    const { partition, messages } = batch
     const under = assignment
-    const records = batch.messages.map((message) => ({
-      topic,
-      key: message.key?.toString('utf8') ?? '',
-      headers: headerTexts(message.headers),
-      value: message.value ?? Buffer.alloc(0),
-      offset: message.offset,
-    }))
-    await handle({ partition: batch.partition, records, heartbeat: payload.heartbeat })
-    if (under !== assignment) return
-    payload.resolveOffset(batch.lastOffset())
-    handled.set(batch.partition, String(BigInt(batch.lastOffset()) + 1n))
-    commitSoon(from)
+    for (let at = 0; at < messages.length; at += inHandAtMost) {
+      if (!payload.isRunning() || payload.isStale() || under !== assignment) return
+      const records = messages.slice(at, at + inHandAtMost).map(toRecord)
+      await handle({ partition, records, heartbeat })
+      if (under !== assignment) return
+      // The broker may have more behind the last message that is nobody's to read.
+      const last = at + inHandAtMost < messages.length ? (records.at(-1)?.offset ?? '') : batch.lastOffset()
+      payload.resolveOffset(last)
+      handled.set(partition, String(BigInt(last) + 1n))
+      commitSoon(from)
+    }
   }
 
   const connect = async () => {

@@ -89,10 +89,10 @@ test('a message that kills its process is parked after its second crash with it 
 const name = 'orders.test'
 
 /** A consumer's view of a partition, which ends at offset 5, and what it asks of the database. */
-const takeoverOf = (partitions: number[], batchSize = 500) => {
+const takeoverOf = (partitions: number[], inHand = 500) => {
   const postgres = watched(schema.postgres)
   const ends = () => Promise.resolve(new Map(partitions.map((partition) => [partition, 5n])))
-  const takeover = createTakeover({ name, postgres, batchSize, ends })
+  const takeover = createTakeover({ name, postgres, inHand, ends })
   takeover.given(partitions)
   return { ...takeover, seen: postgres.seen }
 }

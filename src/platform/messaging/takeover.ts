@@ -27,8 +27,8 @@ export type TakeoverOptions = {
   /** The consumer's name. */
   name: string
   postgres: Pick<Postgres, 'transaction'>
-  /** How many messages of a partition a process handles together at most, so that one of them may have killed it. */
-  batchSize: number
+  /** How many messages of a partition a process has in hand at most, so that one of them may have killed it. */
+  inHand: number
   /** Where each partition ends now. */
   ends: () => Promise<Map<number, bigint>>
 }
@@ -78,7 +78,7 @@ const placeOf = (position: string): { partition: number; offset: string } => {
  * the dead may have had in hand one message at a time, each noted before; the one that is noted when this process and the next
  * die too is not handled again. A message that failed and waits for its next try is not noted: a kill that comes then is not its.
  */
-export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOptions): Takeover => {
+export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions): Takeover => {
   const owner = Bun.randomUUIDv7()
   /** Given, and not noted as taken yet. */
   let untaken: number[] = []
@@ -114,8 +114,7 @@ export const createTakeover = ({ name, postgres, batchSize, ends }: TakeoverOpti
       if (taking !== untaken) return
       untaken = []
       for (const [partition, killer] of inherited) {
-        if (taking.includes(partition))
-          wary.set(partition, { killer, end: ended?.get(partition) ?? 0n, left: batchSize })
+        if (taking.includes(partition)) wary.set(partition, { killer, end: ended?.get(partition) ?? 0n, left: inHand })
       }
       inherited = new Map()
     })

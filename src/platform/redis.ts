@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis'
 import { type Channels, type Listener, type Subscription, createChannels } from './channels.ts'
 import { type Step, durable } from './durable.ts'
-import { StartError, UnavailableError, certificateFault, messageOf } from './errors.ts'
+import { StartError, UnavailableError, certificateFault } from './errors.ts'
 import type { Log } from './log.ts'
+import { allOf, answered } from './redis-answer.ts'
 import { sleep } from './retry.ts'
 import { type Trusted, verified } from './tls.ts'
 
@@ -193,7 +194,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
       if (entries.length === 0) return
       const pipeline = redis.pipeline()
       for (const { key, value, ttlMs } of entries) pipeline.set(key, value, 'PX', ttlMs).publish(key, value)
-      await write('redis.flags', () => pipeline.exec())
+      await write('redis.flags', () => allOf(pipeline))
     },
     set: async (key, value, { ttlMs, onlyIfAbsent } = {}) => {
       const options = [...(ttlMs === undefined ? [] : ['PX', ttlMs]), ...(onlyIfAbsent ? ['NX'] : [])]
@@ -212,8 +213,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
       const lists = Map.groupBy(entries, ({ key }) => key)
       const pipeline = redis.pipeline()
       for (const [key, members] of lists) pipeline.zadd(key, ...members.flatMap(({ id }) => [0, id]))
-      for (const [error] of (await write('redis.lists', () => pipeline.exec())) ?? [])
-        if (error) throw new UnavailableError(`Redis refused: ${error.message}`)
+      await write('redis.lists', () => allOf(pipeline))
     },
     newestOfList: (key, before, limit) =>
       answered(redis.zrange(key, before === undefined ? '+' : `(${before}`, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit)),
@@ -221,8 +221,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
       if (entries.length === 0) return []
       const reads = redis.pipeline()
       for (const { key, id } of entries) reads.zscore(key, id)
-      const answers = (await answered(reads.exec())) ?? []
-      return entries.map((_, index) => typeof answers[index]?.[1] === 'string')
+      return (await answered(allOf(reads))).map((score) => typeof score === 'string')
     },
     keys: async function* (pattern, kind) {
       const type = kind === 'lists' ? 'zset' : 'string'
@@ -277,18 +276,6 @@ const openReceiver = (options: RedisOptions, channels: Pick<Channels, 'say' | 's
   receiver.on('ready', channels.stand)
   receiver.on('message', channels.say)
   return receiver
-}
-
-/** Replies that say that the server cannot do it now; any other refusal is a fault of ours. */
-const passing = /^(LOADING|READONLY|OOM|BUSY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)/
-
-const answered = async <T>(call: Promise<T>): Promise<T> => {
-  try {
-    return await call
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ReplyError' && !passing.test(error.message)) throw error
-    throw new UnavailableError(`Redis does not answer: ${messageOf(error)}`, { cause: error })
-  }
 }
 
 const write = <T>(step: Step, command: () => Promise<T>): Promise<T> => answered(durable(step, command))

@@ -139,6 +139,7 @@ export const createApp = (config: Config, log: Log) => {
   const scrape = createScrape({
     modules,
     pools: Object.entries(databases).map(([module, { load }]) => ({ module, load })),
+    redis,
     lags: (name, consumers) => brokers[name].lags(consumers),
     log,
   })

@@ -131,13 +131,15 @@ export const createApp = (config: Config, log: Log) => {
     },
     payments: hosted.payments ?? seenFromHere('payments', paymentsSnapshots),
   }
-  const streams = createStreams(createNews(redis), {
+  const news = createNews(redis)
+  const streams = createStreams(news, {
     maxStreams: config.MAX_STREAMS,
     maxStreamsPerUser: config.MAX_STREAMS_PER_USER,
   })
   const scrape = createScrape({
     modules,
     pools: Object.entries(databases).map(([module, { load }]) => ({ module, load })),
+    redis,
     lags: (name, consumers) => brokers[name].lags(consumers),
     log,
   })
@@ -158,6 +160,7 @@ export const createApp = (config: Config, log: Log) => {
     proxies: addressesIn(config.TRUSTED_PROXIES),
     corsOrigins: config.CORS_ORIGINS,
     stopping: stopping.signal,
+    news,
     development: config.NODE_ENV === 'development',
     introspection: config.NODE_ENV !== 'production',
     storedDocumentsOnly: config.STORED_DOCUMENTS_ONLY,

@@ -1,25 +1,21 @@
 import { z } from 'zod'
 import type { CallResult } from '#platform/calls'
+import type { Trace } from '#platform/messaging/message'
 import type { Outgoing } from '#platform/outgoing'
 import type { Money } from '#platform/money'
 
 /** `at` is the provider's own time, so that a period holds the same movements here and there. */
 export type ChargeOutcome = { kind: 'captured'; chargeId: string; at: Date } | { kind: 'declined'; reason: string }
 
+/** The story that a request belongs to, and what ends it. */
+type Asking = { trace: Trace; signal: AbortSignal }
+
 /** The payment provider as this module sees it. Every request carries a key derived from the payment, so a repeat finds the first. */
 export type Provider = {
-  charge(charge: {
-    paymentId: string
-    token: string
-    amount: Money
-    signal: AbortSignal
-  }): Promise<CallResult<ChargeOutcome>>
-  refund(refund: {
-    paymentId: string
-    chargeId: string
-    amount: number
-    signal: AbortSignal
-  }): Promise<CallResult<{ refundId: string; at: Date }>>
+  charge(charge: { paymentId: string; token: string; amount: Money } & Asking): Promise<CallResult<ChargeOutcome>>
+  refund(
+    refund: { paymentId: string; chargeId: string; amount: number } & Asking,
+  ): Promise<CallResult<{ refundId: string; at: Date }>>
 }
 
 /** An id as the provider names it: it is kept and sent back. */
@@ -55,13 +51,14 @@ const readCharge = (body: unknown, sent: { amount: number; currency: string; ref
 }
 
 export const createProvider = (outgoing: Outgoing): Provider => ({
-  charge: async ({ paymentId, token, amount, signal }) => {
+  charge: async ({ paymentId, token, amount, trace, signal }) => {
     const body = { token, ...amount, reference: paymentId }
     const result = await outgoing.call({
       method: 'POST',
       path: '/charges',
       body,
       idempotencyKey: `charge:${paymentId}`,
+      trace,
       signal,
     })
     if (result.kind !== 'answered') return { kind: 'again', reason: result.error.message }
@@ -82,13 +79,14 @@ export const createProvider = (outgoing: Outgoing): Provider => ({
           : { kind: 'declined', reason: declineCode ?? 'declined' },
     }
   },
-  refund: async ({ paymentId, chargeId, amount, signal }) => {
+  refund: async ({ paymentId, chargeId, amount, trace, signal }) => {
     const body = { charge: chargeId, amount, reference: paymentId }
     const result = await outgoing.call({
       method: 'POST',
       path: '/refunds',
       body,
       idempotencyKey: `refund:${paymentId}`,
+      trace,
       signal,
     })
     if (result.kind !== 'answered') return { kind: 'again', reason: result.error.message }

@@ -9,6 +9,7 @@ import type { AnyMessageType } from '#platform/messaging/catalogue'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
 import type { HostedModule } from '#platform/module'
+import type { News } from '#platform/news'
 import type { SnapshotReader } from '#platform/snapshot-reader'
 import { cors } from 'hono/cors'
 import { HTTPException } from 'hono/http-exception'
@@ -75,6 +76,8 @@ export type BffOptions = {
   corsOrigins: string[]
   /** Aborts when the process is about to stop: whoever only waits is answered then. */
   stopping: AbortSignal
+  /** Tells of newer snapshots. */
+  news: News
   /** Serve GraphiQL. */
   development: boolean
   /** Tell clients of GraphQL the schema. */
@@ -99,13 +102,13 @@ const streamIdleSeconds = 60
 /** The HTTP and GraphQL faces of the process: the only place that knows either, and the only one that joins modules. */
 export const createBff = (options: BffOptions) => {
   const { log, development, introspection, storedDocumentsOnly } = options
-  const { proxies, requestTimeoutMs, stopping, corsOrigins, elsewhere } = options
+  const { proxies, requestTimeoutMs, stopping, news, corsOrigins, elsewhere } = options
   const graphql = createGraphqlHandler(createGraphql({ graphiql: development, introspection, log, elsewhere }), {
     stored: readStoredTexts(),
     storedOnly: storedDocumentsOnly,
   })
   const app = createRouter()
-  const waits = { load: createLoad(options.maxRequestsInFlight), stopping }
+  const waits = { load: createLoad(options.maxRequestsInFlight), stopping, news }
 
   app.use(async (c, next) => {
     const startedAt = performance.now()

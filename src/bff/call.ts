@@ -1,5 +1,6 @@
 import type { Context as HonoContext } from 'hono'
 import type { Trace } from '#platform/messaging/message'
+import type { News } from '#platform/news'
 import type { SnapshotVersion } from '#platform/snapshots'
 import { type OpenSpan, beginSpan } from '#platform/tracing'
 import type { Context as OrdersContext } from '#modules/orders'
@@ -40,8 +41,17 @@ export type Call = {
   changed: SnapshotVersion[]
 }
 
-/** What a request that waits has to do with: its place, and whether the process stops. */
-export type Waits = { load: Load; stopping: AbortSignal }
+/** What a request that waits has to do with. */
+export type Waits = {
+  /** Where it has its place. */
+  load: Load
+  /** Aborts when the process stops. */
+  stopping: AbortSignal
+  /** Tells of what it waits for. */
+  news: News
+  /** So often it looks without having heard anything. */
+  lookEveryMs?: number
+}
 
 export type Env = { Variables: { call: Call } }
 

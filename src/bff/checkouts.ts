@@ -1,6 +1,7 @@
 import { createRoute } from '@hono/zod-openapi'
 import { type CheckoutSnapshot, checkoutNotFound, checkoutSnapshot, getCheckout, startCheckout } from '#modules/orders'
 import type { Keep } from '#platform/messaging/outbox'
+import { snapshotKey } from '#platform/snapshot-reader'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { forCustomers, mayActFor } from './access.ts'
@@ -97,10 +98,13 @@ export const checkoutRoutes = ({ modules }: BffOptions) => {
       const { call, identity } = c.var
       const input = { userId: identity.userId, ...c.req.valid('json') }
       const run = (keep?: Keep) => startCheckout(module.context(call.trace, keep), input)
-      const ending = async (id: string) => {
-        const found = await getCheckout(call.orders, id)
-        return hasEnded(found) ? answer(found, 200) : undefined
-      }
+      const ending = (id: string) => ({
+        key: snapshotKey('orders', 'checkout', id),
+        look: async () => {
+          const found = await getCheckout(call.orders, id)
+          return hasEnded(found) ? answer(found, 200) : undefined
+        },
+      })
       return once(c, { call, identity, input, module, run, answer, ending }) as never
     })
     .openapi(read, async (c) => {

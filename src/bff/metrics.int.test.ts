@@ -51,6 +51,30 @@ test('a bought order is seen in what was asked, done, handled and relayed', asyn
   }, patienceMs)
 })
 
+test('what is asked of Redis is seen, with its connections and whether the snapshots are complete', async () => {
+  const buyer = await shop.newBuyer()
+  const before = await scrape()
+  for (let read = 0; read < 5; read += 1) await shop.client.send('GET', `/users/${buyer.id}`, { token: buyer.token })
+  const after = await scrape()
+  const trips = (operation: string) => {
+    const sample = `bulkhead_redis_round_trip_duration_seconds_count{operation="${operation}"}`
+    return valueOf(after, sample) - valueOf(before, sample)
+  }
+  expect(trips('get')).toBeGreaterThanOrEqual(5)
+  expect(valueOf(after, 'bulkhead_redis_round_trip_duration_seconds_sum{operation="get"}')).toBeGreaterThan(0)
+  expect(valueOf(after, 'bulkhead_redis_round_trip_duration_seconds_count{operation="snapshots"}')).toBeGreaterThan(0)
+  await eventually(async () => {
+    const now = await scrape()
+    for (const sample of [
+      'bulkhead_redis_connections{use="commands"}',
+      'bulkhead_redis_connections{use="channels"}',
+      'bulkhead_source_up{source="redis"}',
+      ...['users', 'orders', 'payments'].map((module) => `bulkhead_snapshots_complete{module="${module}"}`),
+    ])
+      expect([sample, valueOf(now, sample)]).toEqual([sample, 1])
+  }, patienceMs)
+})
+
 test('a message that comes again, and one that cannot be handled, are counted', async () => {
   const before = await scrape()
   const key = Bun.randomUUIDv7()

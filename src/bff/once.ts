@@ -9,7 +9,7 @@ import type { SnapshotVersion } from '#platform/snapshots'
 import type { Call } from './call.ts'
 import { encodeConsistency } from './consistency.ts'
 import type { Identity } from './identity.ts'
-import { awaitPreferred } from './prefer.ts'
+import { type Awaitable, awaitPreferred } from './prefer.ts'
 import { toFailure } from './problems.ts'
 
 /** What a command made, as it is answered. */
@@ -55,8 +55,8 @@ export const answerOnce = async <Result>(key: IdempotencyKey, command: Command<R
 
 type Asking<Result> = Omit<Asked, 'route'> &
   Command<Result> & {
-    /** How what was begun has ended, if it has, for a client that prefers to wait for that. */
-    ending?: (id: string) => Promise<Answer | undefined>
+    /** How what was begun ends, for a client that prefers to wait for that. */
+    ending?: (id: string) => Awaitable<Answer>
   }
 
 /** Answers a command over HTTP, once for each `Idempotency-Key`. @throws DomainError `idempotency-key-reused` */
@@ -67,7 +67,7 @@ export const once = async <Result>(
   const key = keyOf({ call, identity, input, route: `${c.req.method} ${routePath(c)}` })
   const first = key ? await answerOnce(key, command) : toStored(command.answer(await command.run()))
   const id = first.status < 300 ? first.location?.split('/').at(-1) : undefined
-  const ended = ending && id !== undefined ? await awaitPreferred(c, call.waits, () => ending(id)) : undefined
+  const ended = ending && id !== undefined ? await awaitPreferred(c, call.waits, ending(id)) : undefined
   return give(c, ended ? toStored(ended) : first)
 }
 

@@ -11,6 +11,7 @@ import {
 } from '#modules/orders'
 import { DomainError } from '#platform/errors'
 import type { Keep } from '#platform/messaging/outbox'
+import { snapshotKey } from '#platform/snapshot-reader'
 import type { SnapshotVersion } from '#platform/snapshots'
 import type { BffOptions } from './bff.ts'
 import { forCustomers, forSignedIn, mayActFor } from './access.ts'
@@ -146,10 +147,13 @@ export const orderRoutes = ({ modules }: BffOptions) => {
       const { call, identity } = c.var
       const input = { userId: identity.userId, ...c.req.valid('json') }
       const run = (keep?: Keep) => placeOrder(module.context(call.trace, keep), input)
-      const ending = async (id: string) => {
-        const order = await getOrder(call.orders, id)
-        return order.status === 'pending' ? undefined : answer(order, 200)
-      }
+      const ending = (id: string) => ({
+        key: snapshotKey('orders', 'order', id),
+        look: async () => {
+          const order = await getOrder(call.orders, id)
+          return order.status === 'pending' ? undefined : answer(order, 200)
+        },
+      })
       return once(c, { call, identity, input, module, run, answer, ending }) as never
     })
     .openapi(read, async (c) => {

@@ -1,7 +1,15 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { Hono } from 'hono'
+import { createNews } from '#platform/news'
+import { type RedisClient, openRedis } from '#platform/redis'
 import { startTestApp } from '../test/app.ts'
 import { consistency } from '../test/client.ts'
+import { eventually } from '../test/eventually.ts'
+import { openInstance } from '../test/instance.ts'
+import { silent } from '../test/messaging.ts'
 import { type Buyer, openShop } from '../test/shop.ts'
+import { createLoad } from './load.ts'
+import { awaitPreferred } from './prefer.ts'
 
 setDefaultTimeout(120_000)
 
@@ -9,7 +17,10 @@ const app = await startTestApp()
 const shop = await openShop(app.url, app.environment)
 const { client } = shop
 
+const clients: RedisClient[] = []
+
 afterAll(async () => {
+  for (const client of clients) client.close()
   await app.stop()
   await shop.close()
 })
@@ -68,4 +79,46 @@ test('the answer that is kept for an Idempotency-Key is the first one, and whoev
   expect(new Set([waited, first, again].map(({ headers }) => headers.get('location'))).size).toBe(1)
   const { body } = await client.send('GET', '/orders', { token: buyer.token, headers: consistency(waited) })
   expect((body as { items: unknown[] }).items).toHaveLength(1)
+})
+
+test('what another process changed reaches who waits at this one', async () => {
+  const { client: here, close } = await openInstance(app.environment)
+  try {
+    const buyer = await shop.newBuyer()
+    const body = { lines, paymentToken: 'tok_slow' }
+    const answer = await here.send('POST', '/orders', { token: buyer.token, body, headers: prefer })
+    expect(answer).toMatchObject({ status: 200, body: { status: 'confirmed' } })
+  } finally {
+    await close()
+  }
+})
+
+const connect = async (name: string) => {
+  const redis = openRedis({ url: app.environment['REDIS_URL'] ?? '', name, log: silent })
+  clients.push(redis)
+  await redis.connected(10_000)
+  return redis
+}
+
+test('who waits is told by the process that wrote the snapshot, without looking by itself', async () => {
+  const [here, there] = await Promise.all([connect('here'), connect('there')])
+  const waits = { load: createLoad(1), stopping: new AbortController().signal, lookEveryMs: 3_600_000 }
+  const key = `test:thing:${Bun.randomUUIDv7()}`
+  let looks = 0
+  const look = async () => {
+    const [stored] = await here.get([key])
+    looks += 1
+    return stored ?? undefined
+  }
+  const process = new Hono().post('/', async (c) => {
+    const found = await awaitPreferred(c, { ...waits, news: createNews(here) }, { key, look })
+    return c.text(found ?? 'nothing')
+  })
+  const waiting = waits.load.admit(async () => process.request('/', { method: 'POST', headers: prefer }))
+  await eventually(() => expect(looks).toBe(1))
+  const value = '{"version":1}'
+  await there.setUnlessNewer([{ key, version: 1, value }])
+  expect(await (await waiting).text()).toBe(value)
+  expect(looks).toBe(2)
+  await there.delete([key])
 })

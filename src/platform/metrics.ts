@@ -84,3 +84,16 @@ export const relayLag = createHistogram({
   help: 'From the commit of a message until the broker has it, for the first of each batch',
   buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
 })
+
+/** One observation for each round trip that was answered, however many keys it carried. */
+export const redisRoundTrips = createHistogram({
+  name: 'bulkhead_redis_round_trip_duration_seconds',
+  help: 'From a command, or several sent together, to the answer of Redis',
+  buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25],
+})
+
+/** `reason` is timeout (no answer in time), away (no connection) or refused (an answer that says no). */
+export const redisFailures = counter('bulkhead_redis_failures_total', 'Commands to Redis that failed', [
+  'operation',
+  'reason',
+])

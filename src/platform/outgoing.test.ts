@@ -22,6 +22,7 @@ const ok = (body: unknown = { fine: true }) => Response.json(body)
 /** A server that answers its first calls as told, one after the other, and later ones as the last. */
 const serve = (...answers: (() => Response | Promise<Response>)[]) => {
   const seen: Seen[] = []
+  const traceparents: (string | null)[] = []
   const server = Bun.serve({
     hostname: '127.0.0.1',
     port: 0,
@@ -29,12 +30,13 @@ const serve = (...answers: (() => Response | Promise<Response>)[]) => {
       const { pathname, search } = new URL(request.url)
       const key = request.headers.get('idempotency-key')
       seen.push({ method: request.method, path: `${pathname}${search}`, key, body: await request.text() })
+      traceparents.push(request.headers.get('traceparent'))
       const answer = answers[Math.min(seen.length, answers.length) - 1]
       return answer ? answer() : new Response(null, { status: 500 })
     },
   })
   stops.push(() => server.stop(true))
-  return { seen, url: server.url.origin, server }
+  return { seen, traceparents, url: server.url.origin, server }
 }
 
 const retries = { max: 4, firstMs: 1, maxMs: 2 }
@@ -48,6 +50,21 @@ test('a call is sent as JSON with its key, and answered with what came back', as
   const { seen, url } = serve(() => Response.json({ id: 7 }, { status: 201 }))
   expect(await outgoing(`${url}/v1/`).call(post)).toEqual({ kind: 'answered', status: 201, body: { id: 7 } })
   expect(seen).toEqual([{ method: 'POST', path: '/v1/things', key: 'key-1', body: '{"a":1}' }])
+})
+
+test('each try of a call carries the traceparent of its story, and nothing of it when it has none', async () => {
+  const { traceparents, url } = serve(faults['a 503'], () => ok())
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const story = { correlationId: '019dc0de-0000-7000-8000-00000000000a', causationId: 'b' }
+  await outgoing(url).call({ ...post, trace: { ...story, traceparent } })
+  await outgoing(url).call({ ...post, trace: story })
+  await outgoing(url).call(post)
+  expect(traceparents).toEqual([
+    traceparent,
+    traceparent,
+    expect.stringMatching(/^00-019dc0de00007000800000000000000a-[0-9a-f]{16}-00$/),
+    null,
+  ])
 })
 
 test('an empty answer is an answer', async () => {

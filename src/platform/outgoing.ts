@@ -12,6 +12,8 @@ import {
 import { durable } from './durable.ts'
 import { messageOf } from './errors.ts'
 import type { Log } from './log.ts'
+import type { Trace } from './messaging/message.ts'
+import { traceparentOf } from './tracing.ts'
 
 export type OutgoingOptions = {
   /** What paths are appended to; it may have a path of its own. */
@@ -37,6 +39,8 @@ export type OutgoingCall = {
   body?: unknown
   /** Sent as `Idempotency-Key`: says that the other side takes a repeat for the same call, so that it may be tried again. */
   idempotencyKey?: string
+  /** The story that the call belongs to; sent as its W3C `traceparent`, and no more of it. */
+  trace?: Trace
   headers?: Record<string, string>
   /** Ends the call, for a stop of the process. */
   signal?: AbortSignal
@@ -147,13 +151,14 @@ const readText = async (response: Response, name: string): Promise<string> => {
   return text + decoder.decode()
 }
 
-const requestOf = ({ method, body, idempotencyKey, headers }: OutgoingCall): RequestInit => ({
+const requestOf = ({ method, body, idempotencyKey, trace, headers }: OutgoingCall): RequestInit => ({
   method,
   redirect: 'manual',
   headers: {
     accept: 'application/json',
     ...(body !== undefined && { 'content-type': 'application/json' }),
     ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+    ...(trace !== undefined && { traceparent: traceparentOf(trace, Bun.randomUUIDv7()) }),
     ...headers,
   },
   ...(body !== undefined && { body: JSON.stringify(body) }),

@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis'
 import { type Channels, type Listener, type Subscription, createChannels } from './channels.ts'
 import { type Step, durable } from './durable.ts'
-import { StartError, UnavailableError, certificateFault, messageOf } from './errors.ts'
+import { StartError, UnavailableError, certificateFault } from './errors.ts'
 import type { Log } from './log.ts'
+import { type Operation, allOf, answered } from './redis-answer.ts'
 import { sleep } from './retry.ts'
 import { type Trusted, verified } from './tls.ts'
 
@@ -48,10 +49,14 @@ export type RedisClient = {
   connected(timeoutMs: number): Promise<void>
   /** The server as this connection found it, read anew with each connection; undefined while not connected. */
   server(): RedisServer | undefined
+  /** Which of its connections stand: the one for commands, and the one that hears channels if anybody has listened. */
+  connections(): RedisConnections
   /** Asks the server about itself now. */
   inspect(): Promise<RedisServer>
   close(): void
 }
+
+export type RedisConnections = { commands: boolean; channels: boolean }
 
 export type RedisServer = { runId: string; evictedKeys: number; evictionPolicy: string; maxMemory: number }
 
@@ -153,7 +158,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
   const tried = Promise.withResolvers<void>()
 
   const stands = () => server !== undefined
-  const inspect = async () => parseInfo(await answered(redis.info()))
+  const inspect = async () => parseInfo(await answered('info', redis.info()))
 
   redis.on('ready', () => {
     reported = ''
@@ -178,7 +183,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
   })
 
   return {
-    get: createGet((keys) => answered(redis.mget(keys))),
+    get: createGet((keys) => answered('get', redis.mget(keys))),
     setUnlessNewer: async (entries) => {
       if (entries.length === 0) return 0
       const places = entries.flatMap(({ key, places = [] }) => places.map((place) => ({ key, ...place })))
@@ -193,7 +198,7 @@ export const openRedis = (options: RedisOptions): RedisClient => {
       if (entries.length === 0) return
       const pipeline = redis.pipeline()
       for (const { key, value, ttlMs } of entries) pipeline.set(key, value, 'PX', ttlMs).publish(key, value)
-      await write('redis.flags', () => pipeline.exec())
+      await write('redis.flags', () => allOf(pipeline))
     },
     set: async (key, value, { ttlMs, onlyIfAbsent } = {}) => {
       const options = [...(ttlMs === undefined ? [] : ['PX', ttlMs]), ...(onlyIfAbsent ? ['NX'] : [])]
@@ -206,29 +211,30 @@ export const openRedis = (options: RedisOptions): RedisClient => {
       const [count, leftMs] = await write('redis.count', () => redis.incrementExpiring(key, ttlMs))
       return { count, leftMs }
     },
-    leftMs: (key) => answered(redis.pttl(key)),
+    leftMs: (key) => answered('expiry', redis.pttl(key)),
     addToLists: async (entries) => {
       if (entries.length === 0) return
       const lists = Map.groupBy(entries, ({ key }) => key)
       const pipeline = redis.pipeline()
       for (const [key, members] of lists) pipeline.zadd(key, ...members.flatMap(({ id }) => [0, id]))
-      for (const [error] of (await write('redis.lists', () => pipeline.exec())) ?? [])
-        if (error) throw new UnavailableError(`Redis refused: ${error.message}`)
+      await write('redis.lists', () => allOf(pipeline))
     },
     newestOfList: (key, before, limit) =>
-      answered(redis.zrange(key, before === undefined ? '+' : `(${before}`, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit)),
+      answered(
+        'newest',
+        redis.zrange(key, before === undefined ? '+' : `(${before}`, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit),
+      ),
     inLists: async (entries) => {
       if (entries.length === 0) return []
       const reads = redis.pipeline()
       for (const { key, id } of entries) reads.zscore(key, id)
-      const answers = (await answered(reads.exec())) ?? []
-      return entries.map((_, index) => typeof answers[index]?.[1] === 'string')
+      return (await answered('members', allOf(reads))).map((score) => typeof score === 'string')
     },
     keys: async function* (pattern, kind) {
       const type = kind === 'lists' ? 'zset' : 'string'
       let cursor = '0'
       do {
-        const [next, keys] = await answered(redis.scan(cursor, 'MATCH', pattern, 'COUNT', 1_000, 'TYPE', type))
+        const [next, keys] = await answered('scan', redis.scan(cursor, 'MATCH', pattern, 'COUNT', 1_000, 'TYPE', type))
         cursor = next
         if (keys.length > 0) yield keys
       } while (cursor !== '0')
@@ -249,9 +255,10 @@ export const openRedis = (options: RedisOptions): RedisClient => {
       }
     },
     server: () => server,
+    connections: () => ({ commands: stands(), channels: receiver?.status === 'ready' }),
     inspect: async () => (server = await inspect()),
     publish: async (channel, word) => {
-      await answered(redis.publish(channel, word))
+      await answered('publish', redis.publish(channel, word))
     },
     subscribe: channels.listen,
     close: () => {
@@ -279,19 +286,12 @@ const openReceiver = (options: RedisOptions, channels: Pick<Channels, 'say' | 's
   return receiver
 }
 
-/** Replies that say that the server cannot do it now; any other refusal is a fault of ours. */
-const passing = /^(LOADING|READONLY|OOM|BUSY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)/
+type RedisStep = Extract<Step, `redis.${Operation}`>
 
-const answered = async <T>(call: Promise<T>): Promise<T> => {
-  try {
-    return await call
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ReplyError' && !passing.test(error.message)) throw error
-    throw new UnavailableError(`Redis does not answer: ${messageOf(error)}`, { cause: error })
-  }
-}
+const write = <T>(step: RedisStep, command: () => Promise<T>): Promise<T> =>
+  answered(operationOf(step), durable(step, command))
 
-const write = <T>(step: Step, command: () => Promise<T>): Promise<T> => answered(durable(step, command))
+const operationOf = (step: RedisStep) => step.slice('redis.'.length) as Operation
 
 type Get = RedisClient['get']
 

@@ -6,17 +6,21 @@ import type { Measures } from './measure.ts'
 import type { Broker } from './messaging/kafka.ts'
 import { counted } from './metrics.ts'
 import type { PoolLoad } from './postgres.ts'
+import type { RedisClient } from './redis.ts'
+import type { SnapshotReader } from './snapshot-reader.ts'
 
 export type Measured<Name extends string> = {
   name: Name
   consumers: { name: string; topic: string }[]
   measure(): Promise<Measures>
+  snapshots: Pick<SnapshotReader, 'complete'>
 }
 
 export type ScrapeOptions<Name extends string> = {
   modules: Measured<Name>[]
   /** The pool of each module. */
   pools: { module: string; load: () => PoolLoad }[]
+  redis: Pick<RedisClient, 'connections'>
   /** Asks the broker for the lag of a module's consumers, as whoever the module is to it. */
   lags: (module: Name, consumers: { group: string; topic: string }[]) => ReturnType<Broker['lags']>
   log: Log
@@ -27,16 +31,17 @@ export type ScrapeOptions<Name extends string> = {
 }
 
 /**
- * What a scrape of Prometheus is answered with: the counters of this process, and what the databases and the broker say now.
+ * What a scrape of Prometheus is answered with: the counters of this process, and what the databases, the broker and Redis say
+ * now.
  * A source that does not answer is told as `bulkhead_source_up 0` and does not fail the scrape.
  */
 export const createScrape = <Name extends string>(options: ScrapeOptions<Name>): (() => Promise<string>) => {
-  const { keepMs = 5_000, pools } = options
+  const { keepMs = 5_000 } = options
   let kept: { until: number; text: Promise<string> } | undefined
   return async () => {
     const now = performance.now()
     if (!kept || now > kept.until) kept = { until: now + keepMs, text: askAll(options) }
-    const texts = await Promise.all([counted.metrics(), ofThisProcess(pools), kept.text])
+    const texts = await Promise.all([counted.metrics(), ofThisProcess(options), kept.text])
     return texts.join('\n')
   }
 }
@@ -72,6 +77,7 @@ const askAll = async <Name extends string>(options: ScrapeOptions<Name>): Promis
       consumers.map((consumer) => ({ group: consumer.name, topic: consumer.topic })),
     ),
   )
+  const askComplete = modules.map(async ({ name, snapshots }) => ({ name, complete: await snapshots.complete() }))
   await Promise.all([
     ...modules.map((module) => ask(module.name, module.measure(), (found) => tellModule(set, module.name, found))),
     ask('broker', Promise.all(askLags), (found) => {
@@ -82,6 +88,10 @@ const askAll = async <Name extends string>(options: ScrapeOptions<Name>): Promis
           { consumer: group, topic },
           behind,
         )
+    }),
+    ask('redis', Promise.all(askComplete), (found) => {
+      for (const { name, complete } of found)
+        set('bulkhead_snapshots_complete', 'Whether Redis holds them all', { module: name }, complete ? 1 : 0)
     }),
   ])
   return registry.metrics()
@@ -100,7 +110,7 @@ const tellModule = (set: SetGauge, module: string, { outbox, deadLetters, sagas,
   }
 }
 
-const ofThisProcess = (pools: ScrapeOptions<string>['pools']): Promise<string> => {
+const ofThisProcess = <Name extends string>({ pools, redis }: ScrapeOptions<Name>): Promise<string> => {
   const registry = new Registry()
   const set = gaugesIn(registry)
   for (const { module, load } of pools) {
@@ -109,6 +119,8 @@ const ofThisProcess = (pools: ScrapeOptions<string>['pools']): Promise<string> =
     set('bulkhead_postgres_connections', '', { module, state: 'free' }, size - inUse)
     set('bulkhead_postgres_waiting', 'Transactions that wait for a connection', { module }, waiting)
   }
+  for (const [use, stands] of Object.entries(redis.connections()))
+    set('bulkhead_redis_connections', 'Connections that stand', { use }, stands ? 1 : 0)
   const { user, system } = process.cpuUsage()
   const { rss, heapUsed } = process.memoryUsage()
   set('process_cpu_seconds_total', 'CPU time of this process', {}, (user + system) / 1e6)

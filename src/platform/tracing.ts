@@ -39,12 +39,18 @@ export const beginSpan = (name: string, kind: SpanKind, trace: Trace): OpenSpan 
   return span
 }
 
-/** What a message names as its emitter when nobody traces: not sampled, of one trace for the whole story. */
-export const untraced = (correlationId: string, messageId: string): string => {
+const untraced = (correlationId: string, id: string): string => {
   const hex = correlationId.replaceAll('-', '').toLowerCase()
   const traceId = /^[0-9a-f]{32}$/.test(hex) ? hex : new Bun.CryptoHasher('md5').update(correlationId).digest('hex')
-  return `00-${traceId}-${messageId.slice(19).replace('-', '')}-00`
+  return `00-${traceId}-${id.slice(19).replace('-', '')}-00`
 }
+
+/**
+ * What a message or a call to the outside names as its cause, in W3C form. When nobody traces and nobody did before: not
+ * sampled, of one trace for the whole story, and with the end of `id`, a UUID, as its span.
+ */
+export const traceparentOf = ({ traceparent, correlationId }: Trace, id: string): string =>
+  traceparent ?? untraced(correlationId, id)
 
 /** The story as what is done in the span carries it on. */
 export const within = (span: OpenSpan | undefined, trace: Trace): Trace =>

@@ -14,7 +14,7 @@ import { createTokens } from '../bff/identity.ts'
 /** What no client may see of a fault. */
 export const secret = 'column "password_hash" of relation users.users'
 
-const subscribe = () => ({ standing: Promise.resolve(), end: () => undefined })
+const silentNews = createNews({ subscribe: () => ({ standing: Promise.resolve(), end: () => undefined }) })
 
 type Logged = { fields: unknown; message: string }
 
@@ -64,10 +64,11 @@ export const createFaces = async (
     proxies: addressesIn([]),
     corsOrigins: [],
     stopping: new AbortController().signal,
+    news: silentNews,
     development: false,
     introspection: true,
     storedDocumentsOnly: false,
-    streams: createStreams(createNews({ subscribe }), { maxStreams: 10, maxStreamsPerUser: 10 }),
+    streams: createStreams(silentNews, { maxStreams: 10, maxStreamsPerUser: 10 }),
     ...faces,
   })
   const userId = '0198c0de-0000-7000-8000-000000000001'

@@ -2,6 +2,7 @@ import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { testEnvironment } from './app.ts'
 import { eventually } from './eventually.ts'
 import { type ReceivedSpan, otlpReceiver } from './otlp-receiver.ts'
+import { overhear } from './overheard.ts'
 import { startProcess } from './process.ts'
 import { openShop, patienceMs } from './shop.ts'
 
@@ -9,7 +10,12 @@ setDefaultTimeout(120_000)
 
 const receiver = otlpReceiver()
 const environment = await testEnvironment()
-const process = await startProcess({ ...environment, OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url })
+const provider = overhear(environment['PAYMENT_PROVIDER_URL'] ?? '')
+const process = await startProcess({
+  ...environment,
+  PAYMENT_PROVIDER_URL: provider.url,
+  OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+})
 const shop = await openShop(process.url, environment)
 
 afterAll(async () => {
@@ -17,6 +23,7 @@ afterAll(async () => {
   await process.child.exited
   await shop.close()
   await receiver.stop()
+  await provider.stop()
 })
 
 const buy = async (path: '/orders' | '/checkouts', headers: Record<string, string> = {}) => {
@@ -70,6 +77,14 @@ test('one trace leads from a request through outbox, relay, consumers and the pr
       `${paid} > handle orders.order-confirmed.v1`,
     ]),
   )
+})
+
+test('the provider is told the span of its call', async () => {
+  const correlationId = await buy('/orders')
+  await pathsOf(correlationId, charged)
+  const call = spansOf(correlationId).find(({ name }) => name === 'call charge')
+  const told = { path: '/charges', traceparent: `00-${call?.traceId}-${call?.id}-01` }
+  expect(provider.heard).toContainEqual(told)
 })
 
 test('the steps of a saga are spans of the trace, below the one of the client who traces too', async () => {

@@ -26,7 +26,8 @@ export const charge = (provider: Provider, now: () => Date) =>
   onCall<'payments', z.infer<typeof data>, ChargeOutcome>({
     kind,
     data,
-    call: ({ data: { paymentId, token, amount } }, signal) => provider.charge({ paymentId, token, amount, signal }),
+    call: ({ data: { paymentId, token, amount }, trace }, signal) =>
+      provider.charge({ paymentId, token, amount, trace, signal }),
     record: async ({ tx, emitFor }, finished) => {
       const at = now()
       const held = await lockPayments(

@@ -24,8 +24,8 @@ export const refund = (provider: Provider) =>
   onCall<'payments', z.infer<typeof data>, { refundId: string; at: Date }>({
     kind,
     data,
-    call: ({ data: { paymentId, chargeId, amount } }, signal) =>
-      provider.refund({ paymentId, chargeId, amount, signal }),
+    call: ({ data: { paymentId, chargeId, amount }, trace }, signal) =>
+      provider.refund({ paymentId, chargeId, amount, trace, signal }),
     record: async ({ tx, emitFor }, finished) => {
       const held = await lockPayments(
         tx,

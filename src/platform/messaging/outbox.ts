@@ -1,5 +1,5 @@
 import type { Finish, Postgres, Run, Transaction, Tx } from '../postgres.ts'
-import { traced, untraced } from '../tracing.ts'
+import { traced, traceparentOf } from '../tracing.ts'
 import type { Emit, Emittable, Trace } from './message.ts'
 
 /** The keys are spread over this many shards; the relaying processes share the shards out among themselves. */
@@ -87,7 +87,7 @@ export const createOutbox = <Source extends string>(options: OutboxOptions<Sourc
       occurred_at: now().toISOString(),
       correlation_id: trace.correlationId,
       causation_id: trace.causationId,
-      traceparent: trace.traceparent ?? untraced(trace.correlationId, id),
+      traceparent: traceparentOf(trace, id),
       value,
     }
   }

@@ -9,8 +9,8 @@ import { updatePayments } from './repository.ts'
  * Puts on record that the money must go back: the refund becomes due at once when it was captured, or as soon as a capture
  * that is under way turns out. A payment without money taken, or that is going back already, is left as it is.
  */
-export const askRefund = async (tx: Tx, payment: Payment, at: Date, trace: Trace): Promise<void> => {
+export const askRefund = async (tx: Tx, payment: Payment, trace: Trace): Promise<void> => {
   if (payment.refundAsked || payment.status === 'declined' || payment.status === 'refunded') return
   await updatePayments(tx, [{ ...payment, refundAsked: true }])
-  if (payment.status === 'captured') await setTimer(tx, refundTimer(payment, at, trace))
+  if (payment.status === 'captured') await setTimer(tx, refundTimer(payment, trace))
 }

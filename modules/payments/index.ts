@@ -46,7 +46,7 @@ export const payments = ({ provider: outgoing, newId, now }: Outside): ModuleDef
       projectPayments(snapshots),
       sumSlices,
     ],
-    calls: [charge(provider, now), refund(provider)],
+    calls: [charge(provider), refund(provider)],
     timers: [onSettlementDeadline],
     restating,
   }

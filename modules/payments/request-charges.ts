@@ -29,7 +29,7 @@ export const requestCharges = async (
   })
   await setTimers(
     tx,
-    withCause.map(({ payment, cause }) => chargeTimer(payment, at, cause.trace)),
+    withCause.map(({ payment, cause }) => chargeTimer(payment, cause.trace)),
   )
   for (const { payment, cause } of withCause) emitFor(cause)(requested(payment))
 }

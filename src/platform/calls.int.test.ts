@@ -91,7 +91,7 @@ const start = (call: Call = ({ key }) => outside(key), { record = () => undefine
 const intent = (key: string, kind = 'charge'): NewTimer => ({
   kind,
   key,
-  dueAt: new Date(),
+  inMs: 0,
   data: { note: `note ${key}` },
   trace: trace(),
 })

@@ -48,12 +48,10 @@ const data = z.object({ note: z.string() })
 type Data = z.infer<typeof data>
 type Fire = (context: TimerContext<'orders'>, timer: Timer<Data>) => Promise<unknown> | void
 
-const inMs = (ms: number) => new Date(Date.now() + ms)
-
-const timer = (key: string, dueAt = inMs(0), note = key): NewTimer => ({
+const timer = (key: string, inMs = 0, note = key): NewTimer => ({
   kind,
   key,
-  dueAt,
+  inMs,
   data: { note },
   trace: trace(),
 })
@@ -97,7 +95,7 @@ const eventuallyEffects = (...keys: string[]) => eventually(async () => expect(a
 
 /** Waits for what is due now to have been fired: a timer set last falls due last. */
 const behindAll = async () => {
-  await set(timer('zz-last', inMs(30)))
+  await set(timer('zz-last', 30))
   await eventually(async () => expect(await effects()).toContain('zz-last'))
 }
 
@@ -115,14 +113,15 @@ test('a timer is set with its transaction, and gone with a rollback', async () =
 })
 
 test('a timer fires when its time has come and not before, with its data and its story', async () => {
-  const due = [inMs(-1_000), inMs(150), inMs(300)]
-  const timers = due.map((dueAt, index) => timer(`t${index}`, dueAt, `note ${index}`))
-  await set(...timers, timer('tomorrow', inMs(86_400_000)))
+  const due = [-1_000, 150, 300]
+  const timers = due.map((inMs, index) => timer(`t${index}`, inMs, `note ${index}`))
+  const before = Date.now()
+  await set(...timers, timer('tomorrow', 86_400_000))
   const fired: Timer<Data>[] = []
   start((_, one) => void fired.push(one))
   await eventuallyEffects('t0', 't1', 't2')
   const at = await column('select extract(epoch from at) * 1000 as value from orders.effects order by key')
-  for (const [index, dueAt] of due.entries()) expect(Number(at[index])).toBeGreaterThanOrEqual(dueAt.getTime())
+  for (const [index, inMs] of due.entries()) expect(Number(at[index])).toBeGreaterThanOrEqual(before + inMs)
   expect(fired.map(({ key, data, trace, attempts }) => ({ key, data, trace, attempts }))).toEqual(
     timers.map(({ key, data, trace }) => ({ key, data: data as Data, trace, attempts: 1 })),
   )
@@ -130,7 +129,7 @@ test('a timer fires when its time has come and not before, with its data and its
 })
 
 test('a timer fires at its time however seldom the process polls', async () => {
-  await set(timer('soon', inMs(200)))
+  await set(timer('soon', 200))
   const started = Date.now()
   start(undefined, { pollMs: 30_000 })
   await eventuallyEffects('soon')
@@ -151,13 +150,13 @@ test('each of 1,000 timers fires once when several processes want them all', asy
 
 test('a timer that was moved fires once, at its new time and with its new data and story', async () => {
   const story = trace()
-  await set(timer('later', inMs(0), 'old'), timer('sooner', inMs(86_400_000), 'old'))
-  const dueAt = inMs(300)
-  await set(timer('later', dueAt, 'moved later'), { ...timer('sooner', inMs(0), 'moved sooner'), trace: story })
+  await set(timer('later', 0, 'old'), timer('sooner', 86_400_000, 'old'))
+  const dueAt = Date.now() + 300
+  await set(timer('later', 300, 'moved later'), { ...timer('sooner', 0, 'moved sooner'), trace: story })
   start()
   await eventually(async () => expect(await notes()).toEqual(['moved later', 'moved sooner']))
   const [at] = await column(`select extract(epoch from at) * 1000 as value from orders.effects where key = 'later'`)
-  expect(Number(at)).toBeGreaterThanOrEqual(dueAt.getTime())
+  expect(Number(at)).toBeGreaterThanOrEqual(dueAt)
   await behindAll()
   expect(await effects()).toEqual(['later', 'sooner', 'zz-last'])
   expect(await column(`select correlation_id as value from orders.outbox where key = 'sooner'`)).toEqual([
@@ -215,7 +214,7 @@ test('a timer whose data does not fit its schema is kept, and the others do not 
 })
 
 test('two processes that claim at the same moment do not wait for each other, and share what is due', async () => {
-  await set(timer('a', inMs(-3_000)), timer('b', inMs(-2_000)), timer('c', inMs(-1_000)))
+  await set(timer('a', -3_000), timer('b', -2_000), timer('c', -1_000))
   const claimed = { kinds: [kind], claimMs: 60_000, limit: 2 }
   const [first, second] = await schema.postgres.transaction(async ({ run }) => [
     await claimDue(run, claimed),
@@ -300,8 +299,8 @@ test('a timer that is cancelled while it fires has no effect, its neighbours kee
 })
 
 test('a timer that is moved while it fires has the effect of its new time alone', async () => {
-  await set(timer('a', inMs(0), 'old'))
-  const { errors, lines } = await whileTheyFire((tx) => setTimer(tx, timer('a', inMs(100), 'new')))
+  await set(timer('a', 0, 'old'))
+  const { errors, lines } = await whileTheyFire((tx) => setTimer(tx, timer('a', 100, 'new')))
   await eventuallyEffects('a')
   await behindAll()
   expect([await notes(), await messages(), await left()]).toEqual([['new', 'zz-last'], ['a', 'zz-last'], []])
@@ -309,12 +308,12 @@ test('a timer that is moved while it fires has the effect of its new time alone'
 })
 
 test('a process does not take a timer that was set anew, and that another has claimed, for the one it fires', async () => {
-  await set(timer('a', inMs(0), 'old'))
+  await set(timer('a', 0, 'old'))
   const slow = door()
   const first = start(() => slow.pass(), { claimMs: 60_000 })
   await slow.reached
   await schema.postgres.transaction(({ tx }) => cancelTimer(tx, kind, 'a'))
-  await set(timer('a', inMs(0), 'new'))
+  await set(timer('a', 0, 'new'))
   const { timers } = await claimDue(schema.postgres.run, { kinds: [kind], claimMs: 60_000, limit: 10 })
   expect(timers.map(({ attempts, data }) => [attempts, data])).toEqual([[1, { note: 'new' }]])
   slow.open()
@@ -334,7 +333,7 @@ test('a stop lets what fires end', async () => {
 })
 
 test('an idle process asks Postgres at most once a poll, and opens no transaction', async () => {
-  await set(timer('tomorrow', inMs(86_400_000)))
+  await set(timer('tomorrow', 86_400_000))
   const postgres = watched(schema.postgres)
   const started = performance.now()
   start(undefined, { postgres, pollMs: 50 })
@@ -346,7 +345,7 @@ test('an idle process asks Postgres at most once a poll, and opens no transactio
 test('a poll reads what is due, and not what waits for its time', async () => {
   await schema.owner.script(`insert into orders.timers (kind, key, due_at, data, correlation_id, causation_id)
     select 'test', n, now() + n * interval '1 hour', '{}', '', '' from generate_series(1, 5000) as n; analyze orders.timers`)
-  await set(timer('due', inMs(-1_000)))
+  await set(timer('due', -1_000))
   const [row] = await schema.postgres.transaction(async ({ run }) => {
     const { timers } = await claimDue(run, { kinds: [kind], claimMs: 1_000, limit: 10 })
     expect(timers).toHaveLength(1)

@@ -22,7 +22,8 @@ export type Timer<Data = unknown> = {
   claimedUntil: string
 }
 
-export type NewTimer = { kind: string; key: string; dueAt: Date; data: unknown; trace: Trace }
+/** `inMs` is how long from now; not a time, for the clock of a process may be wrong, or be set right at any moment. */
+export type NewTimer = { kind: string; key: string; inMs: number; data: unknown; trace: Trace }
 
 const earliest = new WeakMap<object, number>()
 
@@ -35,12 +36,12 @@ export const earliestSet = (tx: object): number | undefined => earliest.get(tx)
  */
 export const setTimers = async (tx: Pick<Tx, 'execute'>, timers: NewTimer[]): Promise<void> => {
   if (timers.length === 0) return
-  const dueAt = Math.min(...timers.map((timer) => timer.dueAt.getTime()))
+  const dueAt = Date.now() + Math.min(...timers.map(({ inMs }) => inMs))
   earliest.set(tx, Math.min(dueAt, earliest.get(tx) ?? Infinity))
-  const rows = timers.map(({ kind, key, dueAt, data, trace }) => ({
+  const rows = timers.map(({ kind, key, inMs, data, trace }) => ({
     kind,
     key,
-    in_ms: dueAt.getTime() - Date.now(),
+    in_ms: inMs,
     data,
     correlation_id: trace.correlationId,
     causation_id: trace.causationId,

@@ -156,11 +156,19 @@ export const openTrips = async () => {
           ),
         postgres,
       ),
-    /** Fires timers as one process would; its clock is `lagMs` behind, so that all it waits for is due so much sooner. */
-    fireTimers: (options: { lagMs?: number; log?: Log; postgres?: Postgres } = {}) => {
-      const { lagMs = 3_600_000, log = silent, postgres = schema.postgres } = options
+    /** Fires timers as one process would; what they set is due at once, unless `inTime`. */
+    fireTimers: (options: { inTime?: boolean; log?: Log; postgres?: Postgres } = {}) => {
+      const { inTime = false, log = silent, postgres = schema.postgres } = options
+      const given = saga.timer(() => new Date())
+      const hurried: typeof given = {
+        ...given,
+        fire: async (context, timer) => {
+          await given.fire(context, timer)
+          await context.transaction.run('update timers set due_at = now() where set_at = now()')
+        },
+      }
       const worker = createTimers<'orders'>({
-        definitions: [saga.timer(() => new Date(Date.now() - lagMs))],
+        definitions: [inTime ? given : hurried],
         postgres,
         outbox: outboxOn(postgres),
         committed: () => undefined,

@@ -53,8 +53,8 @@ const placeOrders: ForAll<'orders', Purchase, OrderSnapshot> = async ({ tx }, me
   })
 }
 
-const deadlineOf = ({ id, createdAt }: PendingOrder, { flowDeadlineMs, trace }: Context) =>
-  orderDeadline(id, new Date(createdAt.getTime() + flowDeadlineMs), trace)
+const deadlineOf = ({ id }: PendingOrder, { flowDeadlineMs, trace }: Context) =>
+  orderDeadline(id, flowDeadlineMs, trace)
 
 const started = ({ id, version, userId, total }: PendingOrder, { wanted, paymentToken }: Purchase) =>
   orderStarted(id, version, { orderId: id, userId, ...total, lines: wanted, paymentToken })

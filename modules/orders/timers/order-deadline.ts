@@ -10,10 +10,10 @@ export const orderDeadlineKind = 'order-deadline'
 
 const data = z.object({ orderId: z.uuid() })
 
-export const orderDeadline = (orderId: string, dueAt: Date, trace: Trace): NewTimer => ({
+export const orderDeadline = (orderId: string, inMs: number, trace: Trace): NewTimer => ({
   kind: orderDeadlineKind,
   key: orderId,
-  dueAt,
+  inMs,
   data: { orderId },
   trace,
 })

@@ -13,23 +13,22 @@ const kind = 'charge'
 
 const data = z.object({ paymentId: z.uuid(), token: z.string(), amount: money })
 
-export const chargeTimer = ({ id, token, amount }: PendingPayment, dueAt: Date, trace: Trace): NewTimer => ({
+export const chargeTimer = ({ id, token, amount }: PendingPayment, trace: Trace): NewTimer => ({
   kind,
   key: id,
-  dueAt,
+  inMs: 0,
   data: { paymentId: id, token, amount },
   trace,
 })
 
 /** Asks the provider for the money; the payment's own id is the key under which a repeat finds the first charge. */
-export const charge = (provider: Provider, now: () => Date) =>
+export const charge = (provider: Provider) =>
   onCall<'payments', z.infer<typeof data>, ChargeOutcome>({
     kind,
     data,
     call: ({ data: { paymentId, token, amount }, trace }, signal) =>
       provider.charge({ paymentId, token, amount, trace, signal }),
     record: async ({ tx, emitFor }, finished) => {
-      const at = now()
       const held = await lockPayments(
         tx,
         finished.map(({ timer }) => timer.data.paymentId),
@@ -48,7 +47,7 @@ export const charge = (provider: Provider, now: () => Date) =>
           const taken: CapturedPayment = capture(payment, outcome.chargeId, outcome.at)
           changed.push(taken)
           emit(captured(taken))
-          if (taken.refundAsked) refunds.push(refundTimer(taken, at, timer.trace))
+          if (taken.refundAsked) refunds.push(refundTimer(taken, timer.trace))
         }
       }
       await updatePayments(tx, changed)

@@ -11,10 +11,10 @@ const kind = 'refund'
 
 const data = z.object({ paymentId: z.uuid(), chargeId: z.string(), amount: z.int().nonnegative() })
 
-export const refundTimer = ({ id, chargeId, amount }: CapturedPayment, dueAt: Date, trace: Trace): NewTimer => ({
+export const refundTimer = ({ id, chargeId, amount }: CapturedPayment, trace: Trace): NewTimer => ({
   kind,
   key: id,
-  dueAt,
+  inMs: 0,
   data: { paymentId: id, chargeId, amount: amount.amount },
   trace,
 })

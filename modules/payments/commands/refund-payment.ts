@@ -15,6 +15,6 @@ export const refundPayment = (context: Context, { id }: { id: string }): Promise
         'Only a payment that was captured, and is not on its way back, can be refunded.',
       )
     }
-    await askRefund(tx, payment, context.now(), context.trace)
+    await askRefund(tx, payment, context.trace)
     return toPaymentSnapshot(payment)
   })

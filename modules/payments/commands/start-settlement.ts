@@ -11,7 +11,7 @@ export const startSettlement = (context: Context, period: Period): Promise<Settl
   context.transact(async (tx, emit) => {
     const at = context.now()
     const job = await startJob(tx, { id: context.newId(), kind: settlementKind, data: period, total: slices, at })
-    await setTimer(tx, settlementDeadline(job.id, at, context.trace))
+    await setTimer(tx, settlementDeadline(job.id, context.trace))
     for (let slice = 0; slice < slices; slice += 1) {
       const task = { settlementId: job.id, slice, ...sliceOf(period, slice, slices) }
       emit(sumSlice(job.id, `${job.id}:${slice}`, task))

@@ -28,7 +28,7 @@ export const onOrderEvents = (parts: Parts): ConsumerDefinition<'payments'> => (
       const held = await lockPaymentsOf(tx, messages.map(orderIdOf))
       for (const message of messages) {
         const payment = held.get(orderIdOf(message))
-        if (payment) await askRefund(tx, payment, parts.now(), message.trace)
+        if (payment) await askRefund(tx, payment, message.trace)
         else await rememberCancelled(tx, orderIdOf(message))
       }
     }),

@@ -20,7 +20,7 @@ export const onPaymentCommands = (parts: Parts): ConsumerDefinition<'payments'> 
       for (const payment of await insertPayments(tx, [never])) return emit(declined(payment, 'never-charged'))
       const payment = (await lockPaymentsOf(tx, [orderId])).get(orderId)
       if (!payment) throw new Error(`The payment of the order ${orderId} is neither new nor there.`)
-      if (payment.status === 'pending' || payment.status === 'captured') return askRefund(tx, payment, at, trace)
+      if (payment.status === 'pending' || payment.status === 'captured') return askRefund(tx, payment, trace)
       // Who asks waits for an answer, and the first one may have been given to an earlier question.
       const again = { ...payment, version: payment.version + 1 }
       await updatePayments(tx, [again])

@@ -11,10 +11,10 @@ const data = z.object({ settlementId: z.uuid() })
 
 const deadlineMs = 10 * 60_000
 
-export const settlementDeadline = (settlementId: string, at: Date, trace: Trace): NewTimer => ({
+export const settlementDeadline = (settlementId: string, trace: Trace): NewTimer => ({
   kind,
   key: settlementId,
-  dueAt: new Date(at.getTime() + deadlineMs),
+  inMs: deadlineMs,
   data: { settlementId },
   trace,
 })

@@ -65,7 +65,7 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
   const gapTimer = ({ key, record }: Pick<Read<Source>, 'key' | 'record'>) => ({
     kind: gapKind,
     key,
-    dueAt: new Date(Date.now() + gapMs),
+    inMs: gapMs,
     data: { key },
     trace: traceOf(record),
   })
@@ -78,7 +78,7 @@ export const createDrain = <Source extends string>(options: DrainOptions<Source>
   const drainTimer = (message: Pick<Read<Source>, 'key' | 'record'>, inMs: number) => ({
     ...gapTimer(message),
     kind: drainKind,
-    dueAt: new Date(Date.now() + inMs),
+    inMs,
   })
 
   /** Handles the first held message of a key if its turn has come; says whether the next may follow. */

@@ -20,7 +20,8 @@ export type Task<Source extends string, Data extends object> = {
 export type On = {
   transaction: Transaction
   now: Date
-  timerOf(sagaId: string, waiting: Waiting, trace: Trace): NewTimer
+  /** The timer of a wait that began when the saga was moved last. */
+  timerOf(saga: StoredSaga<object>, waiting: Waiting, trace: Trace): NewTimer
 }
 
 type LocalAction = Extract<Action, { do: 'run' | 'undo' }>
@@ -165,9 +166,9 @@ const persist = async <Source extends string, Data extends object>(
     const [old, next] = [before.get(task)?.state.timer, task.saga.state.timer]
     if (old === next) continue
     // The one that fired just now ends with its own transaction.
-    if (old && task.heard[0]?.type !== 'timeout') cancelled.add(timerOf(task.saga.id, old, task.trace).key)
+    if (old && task.heard[0]?.type !== 'timeout') cancelled.add(timerOf(task.saga, old, task.trace).key)
     if (next) {
-      const timer = timerOf(task.saga.id, next, task.trace)
+      const timer = timerOf(task.saga, next, task.trace)
       set.set(timer.key, timer)
       // A rest has the key of the wait that it follows, and replaces it.
       cancelled.delete(timer.key)

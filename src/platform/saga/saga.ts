@@ -105,12 +105,12 @@ export const createSaga = <Source extends string, Data extends object>(
   const move = ({ transaction, now }: SagaContext, tasks: Task<Source, Data>[]) =>
     advance(declaration, { transaction, now, timerOf }, tasks)
 
-  const timerOf = (sagaId: string, { step, phase, attempt, dueAt }: Waiting, trace: Trace): NewTimer => ({
+  const timerOf = (saga: StoredSaga<object>, { step, phase, attempt, dueAt }: Waiting, trace: Trace): NewTimer => ({
     kind: `saga:${name}`,
     // Of its own for each wait, so that one which fires may set the next.
-    key: `${sagaId}:${step}:${phase}:${attempt}`,
-    dueAt: new Date(dueAt),
-    data: { sagaId, step, phase, attempt },
+    key: `${saga.id}:${step}:${phase}:${attempt}`,
+    inMs: Date.parse(dueAt) - saga.updatedAt.getTime(),
+    data: { sagaId: saga.id, step, phase, attempt },
     trace,
   })
 

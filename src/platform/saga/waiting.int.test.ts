@@ -41,7 +41,7 @@ const throws = () => {
 test('a command that is not answered in time is sent again, then given up and rolled back, all in one story', async () => {
   const story = trace()
   const id = await trips.start(story)
-  fire({ lagMs: 0 })
+  fire({ inTime: true })
   await trips.makeDue(id)
   await eventuallyIs(id, 'running', 2)
   expect((await trips.messages(id)).slice(3)).toEqual([pay.type, tripChanged.type])
@@ -90,7 +90,7 @@ test('a command that is refused for now rests until its next try, however long t
   expect(Number(wait)).toBeLessThan(31)
   await trips.hear([id], 'pay', busy)
   expect(await trips.stateOf(id)).toMatchObject({ status: 'running', version: 2 })
-  fire({ lagMs: 0 })
+  fire({ inTime: true })
   await trips.makeDue(id)
   await eventuallyIs(id, 'running', 3)
   expect((await trips.messages(id)).slice(4)).toEqual([pay.type, tripChanged.type])
@@ -106,7 +106,7 @@ test('a compensation that the other side cannot do is asked for again, then wait
   expect(await trips.stateOf(id)).toMatchObject({ status: 'running', version: 1 })
   await trips.run(trace(), (context) => trips.saga.operate(context, { id, operation: 'compensate', by: 'ada' }))
   expect(await trips.timers(id)).toEqual(['trip:pay:undo:1'])
-  fire({ lagMs: 0 })
+  fire({ inTime: true })
   for (const attempt of [1, 2, 3]) {
     await trips.hear([id], 'pay', stuck)
     if (attempt === 3) break
@@ -163,7 +163,7 @@ test('timers of many trips are fired by several processes, each once', async () 
   for (let index = 0; index < 60; index += 1) ids.push(await trips.start())
   await trips.schema.owner.script('update orders.timers set due_at = now()')
   for (const postgres of [trips.schema.open(2), trips.schema.open(2), trips.schema.open(2)]) {
-    fire({ lagMs: 0, postgres })
+    fire({ inTime: true, postgres })
   }
   await eventually(async () => {
     const states = await Promise.all(ids.map(trips.stateOf))

@@ -74,7 +74,8 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const name = consumerName(module, definition.topic)
   const stopping = new AbortController()
   const read = createReader(definition)
-  const persist = createPersist({ log, name, retry })
+  // Who waits for a service that is away finds it again within about a second.
+  const persist = createPersist({ log, name, retry: { ...retry, maxMs: Math.min(retry.maxMs, 1_000) } })
   const held = createDrain<Source>({
     name,
     read,

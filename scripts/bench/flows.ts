@@ -26,7 +26,8 @@ const checkout: Flow = {
     ['completed', 'compensated', 'needs-operator'].includes(changed.parse(JSON.parse(value.toString())).status),
 }
 
-const inFlight = 128
+// With half as many the machine is not busy; with half as many again no more of them end.
+const inFlight = 256
 const customers = 8
 const skus = Array.from({ length: 100 }, (_, index) => `bench-${index}`)
 

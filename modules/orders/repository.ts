@@ -1,6 +1,6 @@
 import { asc, sql } from 'drizzle-orm'
 import { DomainError } from '#platform/errors'
-import { type Tx, textArray } from '#platform/postgres'
+import { type Tx, columnsOf, textArray } from '#platform/postgres'
 import type { Line, Order, WantedLine } from './order.ts'
 import { type Product, giveBack, reserve } from './product.ts'
 import { knownUsers, orders, products } from './schema.ts'
@@ -42,7 +42,9 @@ export const insertOrders = async (tx: Tx, placed: Order[]): Promise<void> => {
     created_at: at.createdAt.toISOString(),
     confirmed_at: at.confirmedAt?.toISOString() ?? null,
   }))
-  await tx.execute(sql`insert into orders select * from json_populate_recordset(null::orders, ${JSON.stringify(rows)})`)
+  const columns = columnsOf(rows[0])
+  await tx.execute(sql`insert into orders (${columns})
+    select ${columns} from json_populate_recordset(null::orders, ${JSON.stringify(rows)})`)
 }
 
 /** Writes what of these orders can change; one statement, whatever their number. */

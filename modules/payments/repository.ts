@@ -1,6 +1,6 @@
 import { asc, sql } from 'drizzle-orm'
 import { DomainError } from '#platform/errors'
-import type { Tx } from '#platform/postgres'
+import { type Tx, columnsOf } from '#platform/postgres'
 import type { Payment } from './payment.ts'
 import { payments } from './schema.ts'
 
@@ -39,8 +39,10 @@ export const insertPayments = async <P extends Payment>(
   const wanted = unlessCancelled
     ? sql`where not exists (select from cancelled_orders where cancelled_orders.order_id = fresh.order_id)`
     : sql``
-  const rows = await tx.execute(sql`insert into payments
-    select * from json_populate_recordset(null::payments, ${JSON.stringify(fresh.map(toColumns))}) as fresh ${wanted}
+  const given = fresh.map(toColumns)
+  const columns = columnsOf(given[0])
+  const rows = await tx.execute(sql`insert into payments (${columns})
+    select ${columns} from json_populate_recordset(null::payments, ${JSON.stringify(given)}) as fresh ${wanted}
     on conflict (order_id) do nothing returning id`)
   const inserted = new Set((rows as unknown as [string][]).map(([id]) => id))
   return fresh.filter(({ id }) => inserted.has(id))

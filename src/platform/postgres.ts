@@ -1,3 +1,4 @@
+import { type SQL, sql } from 'drizzle-orm'
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy'
 import postgres, { type ReservedSql, type Sql } from 'postgres'
 import { type Step, durable } from './durable.ts'
@@ -63,6 +64,13 @@ export const textArray = (values: string[]): string =>
 
 /** The URL's `sslmode` says whether the connections are encrypted, and `ca` by whom a server is vouched for. */
 export type PostgresOptions = { url: string; name: string; poolSize: number; log?: Log } & Trusted
+
+/** The names of a row's columns, for an insert that names what it gives: another release may have more. */
+export const columnsOf = (row: object | undefined): SQL =>
+  sql.join(
+    Object.keys(row ?? {}).map((name) => sql.identifier(name)),
+    sql`, `,
+  )
 
 const asText = { serialize: (value: unknown) => String(value), parse: (value: string) => value }
 

@@ -22,7 +22,7 @@ export const placeOrder = (context: Context, { userId, lines, paymentToken }: Pl
 
 const placeOrders: ForAll<'orders', Purchase, OrderSnapshot> = async ({ tx }, members) => {
   const requests = members.map(({ request }) => request)
-  // The users first, as where an account is closed: each waits for the other's products, never for its user.
+  // The users first, as where an account is closed: whoever comes second waits there, with no product locked yet.
   const [closed, held] = await Promise.all([closedAmong(tx, requests), lockProducts(tx, skusOf(requests))])
   const before = new Set(held.values())
   const judged = members.map(({ request, emit }) =>

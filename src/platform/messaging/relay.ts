@@ -42,7 +42,8 @@ export type Relay = {
   outboxAgeMs(): number
 }
 
-type Batch = { ids: string[]; records: OutgoingRecord[]; readAt: number }
+/** `more` says that there was more to read. */
+type Batch = { ids: string[]; records: OutgoingRecord[]; readAt: number; more: boolean }
 
 /** After a batch of so many messages, more are on their way: the next read lets them gather for a moment. */
 const crowd = 20
@@ -102,13 +103,13 @@ export const createRelay = (options: RelayOptions): Relay => {
     const records = rows.map(toRecord)
     const fitting = countWithin(records, maxBatchBytes)
     await floor.read(ids[fitting - 1])
-    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting), readAt: performance.now() }
+    const more = fitting < rows.length || rows.length === batchSize
+    return { ids: ids.slice(0, fitting), records: records.slice(0, fitting), readAt: performance.now(), more }
   }
 
   /** Lets a crowd gather before the next read: many small batches cost more than fewer that are larger. */
-  const gather = async ({ ids, readAt }: Batch): Promise<void> => {
-    const crowded = ids.length >= crowd && ids.length < batchSize
-    if (crowded) await sleep(Math.max(0, readAt + gatherMs - performance.now()), stopping.signal)
+  const gather = async ({ ids, readAt, more }: Batch): Promise<void> => {
+    if (ids.length >= crowd && !more) await sleep(Math.max(0, readAt + gatherMs - performance.now()), stopping.signal)
   }
 
   /** Sends until acknowledged; false when the lease ran out first, so that nothing may be sent or marked any more. */

@@ -121,7 +121,7 @@ export const createRelay = (options: RelayOptions): Relay => {
         await producer.send(batch.records)
         for (const span of spans) span.end()
         failingSince = undefined
-        observeLag((Date.now() - Date.parse(batch.records[0]?.headers['ce_time'] ?? '')) / 1_000)
+        observeLag(Math.max(0, Date.now() - Date.parse(batch.records[0]?.headers['ce_time'] ?? '')) / 1_000)
         return true
       } catch (error) {
         for (const span of spans) span.end(error)

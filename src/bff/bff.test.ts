@@ -92,7 +92,7 @@ describe('more requests than are worked on at once', () => {
 
   test('do not take health away', async () => {
     const { bff, held, open } = await full()
-    expect((await bff.request('/livez')).status).toBe(200)
+    for (const method of ['GET', 'HEAD']) expect((await bff.request('/livez', { method })).status).toBe(200)
     const readiness = await bff.request('/readyz')
     expect([readiness.status, readiness.headers.get('content-type')]).toEqual([503, 'application/json'])
     open()

@@ -126,8 +126,9 @@ export const createBff = (options: BffOptions) => {
   if (corsOrigins.length > 0) app.use(cors({ origin: corsOrigins, maxAge: 600, exposeHeaders }))
   const withBody = takeBody(requestTimeoutMs)
   app.use((c, next) => {
+    if (neverRefused.has(c.req.path)) return next()
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
-    if (c.req.method === 'GET') return neverRefused.has(c.req.path) ? next() : waits.load.admit(next)
+    if (c.req.method === 'GET') return waits.load.admit(next)
     const work = waits.load.admit(async () => withBody(c, next))
     const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
     // Nothing moves on the connection meanwhile.

@@ -9,10 +9,10 @@ const cached = { 'Cache-Control': 'private, no-cache', Vary: 'Authorization' }
 const unchanged = headersOfData(cached)
 const changed = headersOfData({ ...cached, 'Content-Type': 'application/json' })
 
+/** The prepared headers with this tag, to be copied at once, which every `Response` does. */
 const tagged = (prepared: Headers, tag: string): Headers => {
-  const headers = new Headers(prepared)
-  headers.set('ETag', tag)
-  return headers
+  prepared.set('ETag', tag)
+  return prepared
 }
 
 const texts = new WeakMap<object, string>()

@@ -12,6 +12,8 @@ export type SnapshotReader = {
    * @throws UnavailableError when Redis is away or does not hold all snapshots now
    */
   read(thing: string, id: string): Promise<string | null>
+  /** Several as `read` gives each, in their order. */
+  readAll(wanted: [thing: string, id: string][]): Promise<(string | null)[]>
   /**
    * The stored snapshots of a list, newest id first, from the one before `before`; two round trips, however many.
    * @throws UnavailableError as `read` does
@@ -63,17 +65,19 @@ export const createSnapshotReader = (options: SnapshotReaderOptions): SnapshotRe
     throw new UnavailableError(`The snapshots of ${module} are being rebuilt.`)
   }
 
+  const readAll: SnapshotReader['readAll'] = async (wanted) => {
+    const keys = wanted.map(([thing, id]) => snapshotKey(module, thing, id))
+    const [held, ...stored] = await redis.get([completeKey, ...keys])
+    if (!valid(held)) return refuse()
+    const missing = wanted.some(([thing], at) => stored[at] === null && !sourceOf(thing)?.flags)
+    // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.
+    if (missing) await redis.inspect()
+    return missing && !valid(held) ? refuse() : stored
+  }
+
   return {
-    read: async (thing, id) => {
-      const [held, stored] = await redis.get([completeKey, snapshotKey(module, thing, id)])
-      if (stored !== null && stored !== undefined && valid(held)) return stored
-      if (valid(held)) {
-        // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.
-        if (!sourceOf(thing)?.flags) await redis.inspect()
-        if (valid(held)) return null
-      }
-      return refuse()
-    },
+    read: async (thing, id) => (await readAll([[thing, id]]))[0] ?? null,
+    readAll,
     list: async (thing, list, { before, limit }) => {
       const [ids, [held]] = await Promise.all([
         redis.newestOfList(`${module}:${list}`, before, limit + 1),

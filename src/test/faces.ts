@@ -30,7 +30,8 @@ export const createFaces = async (
   const logged: Logged[] = []
   const note = (fields: unknown, message = '') => void logged.push({ fields, message })
   const log = { debug: note, info: note, warn: note, error: note, fatal: note } as unknown as Log
-  const snapshots = { read: () => Promise.reject(readError), has: () => true } as unknown as Snapshots
+  const refuse = () => Promise.reject(readError)
+  const snapshots = { read: refuse, readAll: refuse, has: () => true } as unknown as Snapshots
   const context = {
     transact: () => Promise.reject(commandError ?? new Error(secret)),
     passwords: { hash },

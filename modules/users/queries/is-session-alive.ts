@@ -9,9 +9,12 @@ export const isSessionAlive = async (
   { snapshots }: { snapshots: SnapshotReader },
   { tokenId, userId }: { tokenId: string; userId: string },
 ): Promise<boolean> => {
-  const [signedOut, stored] = await Promise.all([snapshots.read('signed-out', tokenId), snapshots.read('user', userId)])
-  if (signedOut !== null) return false
-  return stored === null || decodeUser(stored).status === 'active'
+  const [signedOut, stored] = await snapshots.readAll([
+    ['signed-out', tokenId],
+    ['user', userId],
+  ])
+  if (signedOut) return false
+  return !stored || decodeUser(stored).status === 'active'
 }
 
 /** The snapshots that say whether the session is alive: when it ends, one of them has changed. */

@@ -8,7 +8,7 @@ import { messageThrownBy } from '../../test/thrown.ts'
 import { DomainError, UnavailableError } from '../errors.ts'
 import type { Postgres } from '../postgres.ts'
 import { type ConsumerOptions, type Handler, createConsumer, onBatch, onEach } from './consumer.ts'
-import type { Broker } from './kafka.ts'
+import { type Broker, inHandAtMost } from './kafka.ts'
 import type { Received } from './message.ts'
 import { createOutbox } from './outbox.ts'
 
@@ -191,16 +191,15 @@ test('a database that is away is waited for, also to park, and its unknown commi
   expect(await parked()).toEqual([{ message_id: bad?.id ?? '', code: 'no', attempts: 1, status: 'parked' }])
 })
 
-test('of what a dead process had before it, only what it had not handled is handled alone', async () => {
-  const given = records(6)
-  await consumerOf().handle(batchOf(given.slice(0, 4)))
+/** A consumer that takes partition 0, which ends at `end`, over from a dead process, and what it asks of the database. */
+const takingOver = async (end: number) => {
   await schema.owner.script(`insert into orders.inbox_partitions (consumer, partition, owner)
     values ('orders.test-counter-events', 0, gen_random_uuid())`)
-  const postgres = watched(schema.postgres)
+  const { seen, ...postgres } = watched(schema.postgres)
   let taken: ((partitions: number[]) => void) | undefined
   const broker: Broker = {
     ...noBroker,
-    ends: () => Promise.resolve(new Map([[0, 6n]])),
+    ends: () => Promise.resolve(new Map([[0, BigInt(end)]])),
     subscribe: ({ given, ...options }) => {
       taken = given
       return noBroker.subscribe(options)
@@ -208,10 +207,30 @@ test('of what a dead process had before it, only what it had not handled is hand
   }
   const consumer = consumerOf(() => undefined, { postgres, broker })
   taken?.([0])
+  return { ...consumer, seen }
+}
+
+/** To take the partition, and to join. */
+const toBegin = 2
+
+test('of what a dead process had before it, only what it had not handled is handled alone', async () => {
+  const given = records(8)
+  await consumerOf().handle(batchOf(given.slice(0, 4)))
+  const consumer = await takingOver(6)
   await consumer.handle(batchOf(given))
   expect(await effects()).toEqual(ids(given))
-  // To take the partition, to join, the notes and the effects of two that are new, and one for the four.
-  expect(postgres.seen.transactions).toBe(1 + 1 + 2 * 2 + 1)
+  // The notes and the effects of two; those before them together, and those that came later.
+  expect(consumer.seen.transactions).toBe(toBegin + 2 * 2 + 1 + 1)
+})
+
+test('however much nobody handles, what comes behind it is still handled alone', async () => {
+  const given = records(2 * inHandAtMost)
+  for (const { headers } of given.slice(0, -1)) headers['ce_type'] = 'orders.counted.v9'
+  const consumer = await takingOver(given.length)
+  for (const [at, slice] of [given.slice(0, inHandAtMost), given.slice(inHandAtMost)].entries())
+    await consumer.handle(batchOf(slice, { offset: at * inHandAtMost }))
+  expect(await effects()).toEqual(ids(given.slice(-1)))
+  expect(consumer.seen.transactions).toBe(toBegin + 1 + 1 + 2)
 })
 
 test('a type that nobody handles is passed over', async () => {

@@ -148,10 +148,11 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   /** Whether a key was there before this consumer; one that is no UUIDv7 tells no age, and counts as older. */
   const isOlder = (key: string): boolean => (timeOfId(key) ?? 0) < (joined ?? Infinity)
 
-  /** Handles messages in one transaction; says whether any of them had not been handled yet. */
+  /** Handles messages in one transaction; says whether any that is handled at all had not been yet. */
   const apply = async (arrived: Read<Source>[]): Promise<boolean> => {
     joined ??= await join()
     const after: (() => void)[] = []
+    let isNew = false
     const applied = await postgres.transaction(async (transaction) => {
       const [fresh, keys] = await Promise.all([
         meet(transaction, arrived),
@@ -181,11 +182,12 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       for (const { turn, status, because } of turns.hold) {
         if (because !== 'behind') after.push(() => held.report(turn, status, because))
       }
+      isNew = fresh.some(({ kind }) => kind !== 'passed')
       return turns.filled
     }, 'consumer.commit')
     for (const tell of after) tell()
     for (const key of new Set(applied)) await held.drainKey(key)
-    return applied !== undefined
+    return isNew
   }
 
   /** Parks a message whose handler failed; its key waits for an operator. */
@@ -259,19 +261,29 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  /** Handles alone what may have killed another process, and returns the rest; what was handled before killed nobody. */
-  const applySuspects = async (arrived: Read<Source>[], abandoned: Abandoned): Promise<Read<Source>[]> => {
-    const suspects = arrived.filter(({ position }) => takeover.isSuspect(position))
-    const ids = suspects.flatMap(({ id }) => (id === undefined ? [] : [id]))
+  const applyTogether = async (arrived: Read<Source>[], abandoned: Abandoned): Promise<void> => {
+    for (let at = 0; at < arrived.length; at += batchSize) {
+      abandoned.check()
+      await applyChunk(arrived.slice(at, at + batchSize), abandoned)
+    }
+  }
+
+  /** Handles alone what may have killed another process: neither what had been handled before, nor what nobody handles. */
+  const applyWarily = async (arrived: Read<Source>[], abandoned: Abandoned): Promise<void> => {
+    const ids = arrived.flatMap(({ id, position }) => (id !== undefined && takeover.isSuspect(position) ? [id] : []))
     const handled = await persist(abandoned, () => handledAmong(postgres.run, name, ids))
-    const others: Read<Source>[] = []
+    let harmless: Read<Source>[] = []
     for (const message of arrived) {
       abandoned.check()
-      const cleared = message.id !== undefined && handled.has(message.id)
-      if (cleared || !takeover.isSuspect(message.position)) others.push(message)
-      else await applyOne(message, abandoned)
+      const { kind, id, position } = message
+      if (kind !== 'passed' && takeover.isSuspect(position) && !(id !== undefined && handled.has(id))) {
+        await applyTogether(harmless, abandoned)
+        harmless = []
+        await applyOne(message, abandoned)
+      } else harmless.push(message)
     }
-    return others
+    await applyTogether(harmless, abandoned)
+    takeover.passed(arrived.map(({ position }) => position))
   }
 
   const handle = createGroupCommit(async (batches: PartitionBatch[]) => {
@@ -281,11 +293,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
         records.map((record) => read(record, `${record.topic}/${partition}/${record.offset}`)),
       )
       await persist(abandoned, () => takeover.begin())
-      const together = takeover.isWary() ? await applySuspects(arrived, abandoned) : arrived
-      for (let at = 0; at < together.length; at += batchSize) {
-        abandoned.check()
-        await applyChunk(together.slice(at, at + batchSize), abandoned)
-      }
+      await (takeover.isWary() ? applyWarily : applyTogether)(arrived, abandoned)
     } finally {
       abandoned.end()
     }

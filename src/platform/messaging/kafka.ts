@@ -62,7 +62,7 @@ export type ConsumeOptions = {
 
 export type Subscription = {
   start(): Promise<void>
-  /** Finishes what is in hand, commits its offsets and leaves the group. */
+  /** Commits the offsets of what is done, finishes what is in hand and leaves the group. */
   stop(): Promise<void>
   /** When the last fetch was answered, in milliseconds of the epoch; undefined before the first. */
   lastFetchAt(): number | undefined
@@ -204,7 +204,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
     offset: message.offset,
   })
 
-  /** What is done of a large batch stays done, and its offsets are committed, whatever happens to the rest. */
+  /** What is done of a large batch is committed soon, whatever happens to the rest; the inbox drops what was not yet. */
   const eachBatch = async (from: KafkaConsumer, payload: EachBatchPayload) => {
     const { batch, heartbeat } = payload
     const { partition, messages } = batch

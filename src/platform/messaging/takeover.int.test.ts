@@ -174,6 +174,7 @@ test('what a process that goes on living gives up before it is through stays und
   const second = takeoverOf([0, 1])
   await second.begin()
   expect(second.isSuspect(at(7, 1))).toBe(false)
+  second.passed([at(0), at(7, 1)])
   second.lost()
   await second.end()
   const third = takeoverOf([0, 1])

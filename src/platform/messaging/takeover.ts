@@ -12,6 +12,8 @@ export type Takeover = {
   isWary(): boolean
   /** Whether a message may have been in the hands of a process that died, and is to be handled alone. */
   isSuspect(position: string): boolean
+  /** Says what has been handled: a partition that has nothing suspect from there on is handled like any other again. */
+  passed(positions: string[]): void
   /** Why a message is not handled again: two processes that took care of it alone died; undefined when they did not. */
   verdict(message: Suspect): DomainError | undefined
   /** Handles a message; one that is suspect is noted durably before. `work` says whether it had not been handled yet. */
@@ -143,10 +145,7 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
   const isSuspect = (position: string): boolean => {
     const { partition, offset } = placeOf(position)
     const part = wary.get(partition)
-    if (!part) return false
-    if (part.left > 0 && BigInt(offset) < part.end) return true
-    wary.delete(partition)
-    return false
+    return part !== undefined && part.left > 0 && BigInt(offset) < part.end
   }
 
   return {
@@ -162,6 +161,9 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
     },
     isWary: () => wary.size > 0,
     isSuspect,
+    passed: (positions) => {
+      for (const position of positions) if (!isSuspect(position)) wary.delete(placeOf(position).partition)
+    },
     verdict: ({ position, id }) => {
       const { partition } = placeOf(position)
       const killer = isSuspect(position) ? wary.get(partition)?.killer : undefined

@@ -21,7 +21,7 @@ export type On = {
   transaction: Transaction
   now: Date
   /** The timer of a wait that began when the saga was moved last. */
-  timerOf(saga: StoredSaga<object>, waiting: Waiting, trace: Trace): NewTimer
+  timerOf(saga: StoredSaga, waiting: Waiting, trace: Trace): NewTimer
 }
 
 type LocalAction = Extract<Action, { do: 'run' | 'undo' }>

@@ -105,7 +105,7 @@ export const createSaga = <Source extends string, Data extends object>(
   const move = ({ transaction, now }: SagaContext, tasks: Task<Source, Data>[]) =>
     advance(declaration, { transaction, now, timerOf }, tasks)
 
-  const timerOf = (saga: StoredSaga<object>, { step, phase, attempt, dueAt }: Waiting, trace: Trace): NewTimer => ({
+  const timerOf = (saga: StoredSaga, { step, phase, attempt, dueAt }: Waiting, trace: Trace): NewTimer => ({
     kind: `saga:${name}`,
     // Of its own for each wait, so that one which fires may set the next.
     key: `${saga.id}:${step}:${phase}:${attempt}`,

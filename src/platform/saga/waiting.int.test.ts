@@ -80,6 +80,17 @@ test('a reply that comes while the timer fires wins: nothing is sent again, and 
   expect([postgres.seen.errors.filter(isTransient), lines]).toEqual([[], []])
 })
 
+test('what a saga waits for falls due in time, although the clock of the process was wrong', async () => {
+  const id: string = Bun.randomUUIDv7()
+  for (const offMs of [3_600_000, -3_600_000]) {
+    await trips.clear()
+    const now = new Date(Date.now() + offMs)
+    await trips.run(trace(), (context) => trips.begin({ ...context, now }, { id, replyKey: id }))
+    const [wait] = await trips.column('select extract(epoch from due_at - set_at) as value from orders.timers')
+    expect(Number(wait)).toBeCloseTo(60, 0)
+  }
+})
+
 test('a command that is refused for now rests until its next try, however long that takes', async () => {
   const id = await trips.start()
   await trips.hear([id], 'pay', busy)

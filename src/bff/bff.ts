@@ -128,7 +128,11 @@ export const createBff = (options: BffOptions) => {
   app.use((c, next) => {
     if (neverRefused.has(c.req.path)) return next()
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
-    if (c.req.method === 'GET') return waits.load.admit(next)
+    if (c.req.method === 'GET')
+      return waits.load.admit(async () => {
+        await awaitConsistencyOf(c, options)
+        await next()
+      })
     const work = waits.load.admit(async () => withBody(c, next))
     const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
     // Nothing moves on the connection meanwhile.
@@ -136,11 +140,6 @@ export const createBff = (options: BffOptions) => {
     return within(work, timeoutMs, timedOut)
   })
   app.route('/', forwardedRoutes(elsewhere))
-  app.get('*', async (c, next) => {
-    await awaitConsistencyOf(c, options)
-    await next()
-  })
-
   app.route('/', userRoutes(options))
   app.route('/', sessionRoutes(options))
   app.route('/', productRoutes(options))

@@ -12,15 +12,15 @@ import { placeOrderInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
 import {
   bearer,
-  cacheable,
+  cacheableById,
   conditionally,
   createRouter,
   created,
   ended,
   endsLater,
-  idParameter,
   jsonBody,
   problems,
+  readId,
 } from './openapi.ts'
 
 const checkout = checkoutSnapshot.omit({ version: true }).openapi('Checkout', { example: checkoutExample })
@@ -48,8 +48,7 @@ const read = createRoute({
   tags,
   summary: 'Read a checkout and its steps',
   security: bearer,
-  ...cacheable,
-  request: { params: idParameter },
+  ...cacheableById,
   responses: {
     ...conditionally('The checkout', checkout),
     ...problems(400, 401, 404),
@@ -108,7 +107,7 @@ export const checkoutRoutes = ({ modules }: BffOptions) => {
       return once(c, { call, identity, input, module, run, answer, ending }) as never
     })
     .openapi(read, async (c) => {
-      const found = await readCheckout(c.get('call'), c.req.valid('param').id)
+      const found = await readCheckout(c.get('call'), readId(c))
       return answerSnapshot(c, found.version, toCheckout(found))
     })
 }

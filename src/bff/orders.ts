@@ -25,7 +25,7 @@ import { type Answer, once } from './once.ts'
 import {
   awaiting,
   bearer,
-  cacheable,
+  cacheableById,
   changed,
   conditionally,
   createRouter,
@@ -35,6 +35,7 @@ import {
   idParameter,
   jsonBody,
   problems,
+  readId,
   repeatable,
 } from './openapi.ts'
 
@@ -63,8 +64,7 @@ const read = createRoute({
   tags,
   summary: 'Read an order',
   security: bearer,
-  ...cacheable,
-  request: { params: idParameter },
+  ...cacheableById,
   responses: {
     ...conditionally('The order', order),
     ...problems(400, 401, 404),
@@ -157,7 +157,7 @@ export const orderRoutes = ({ modules }: BffOptions) => {
       return once(c, { call, identity, input, module, run, answer, ending }) as never
     })
     .openapi(read, async (c) => {
-      const found = await readOrder(c.get('call'), c.req.valid('param').id)
+      const found = await readOrder(c.get('call'), readId(c))
       return answerSnapshot(c, found.version, found)
     })
     .openapi(list, async (c) => {

@@ -12,12 +12,13 @@ import { paymentExample } from './examples.ts'
 import { orNull } from './problems.ts'
 import {
   bearer,
-  cacheable,
+  cacheableById,
   changed,
   conditionally,
   createRouter,
   idParameter,
   problems,
+  readId,
   repeatable,
 } from './openapi.ts'
 
@@ -31,8 +32,7 @@ const read = createRoute({
   tags,
   summary: 'Read a payment',
   security: bearer,
-  ...cacheable,
-  request: { params: idParameter },
+  ...cacheableById,
   responses: {
     ...conditionally('The payment', payment),
     ...problems(400, 401, 404),
@@ -78,7 +78,7 @@ export const paymentRoutes = ({ modules }: BffOptions) => {
   const module = modules.payments
   return createRouter()
     .openapi(read, async (c) => {
-      const found = await readPayment(c.get('call'), c.req.valid('param').id)
+      const found = await readPayment(c.get('call'), readId(c))
       return answerSnapshot(c, found.version, found)
     })
     .openapi(refunding, async (c) => {

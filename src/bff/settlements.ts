@@ -11,13 +11,13 @@ import { settlementInput } from './inputs.ts'
 import { type Answer, once } from './once.ts'
 import {
   bearer,
-  cacheable,
+  cacheableById,
   conditionally,
   createRouter,
   created,
-  idParameter,
   jsonBody,
   problems,
+  readId,
   repeatable,
 } from './openapi.ts'
 
@@ -45,8 +45,7 @@ const read = createRoute({
   tags,
   summary: 'Read a settlement and its progress',
   security: bearer,
-  ...cacheable,
-  request: { params: idParameter },
+  ...cacheableById,
   responses: {
     ...conditionally('The settlement', settlement),
     ...problems(400, 401, 403, 404),
@@ -93,7 +92,7 @@ export const settlementRoutes = ({ modules }: BffOptions) => {
       return once(c, { call, identity, input, module, run, answer }) as never
     })
     .openapi(read, async (c) => {
-      const found = await readSettlement(c.get('call'), c.req.valid('param').id)
+      const found = await readSettlement(c.get('call'), readId(c))
       return answerSnapshot(c, found.version, toSettlement(found))
     })
 }

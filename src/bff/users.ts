@@ -7,7 +7,7 @@ import { orNull } from './problems.ts'
 import { registerUserInput, renameUserInput } from './inputs.ts'
 import {
   bearer,
-  cacheable,
+  cacheableById,
   changed,
   conditionally,
   createRouter,
@@ -15,6 +15,7 @@ import {
   idParameter,
   jsonBody,
   problems,
+  readId,
   withConsistency,
 } from './openapi.ts'
 import { forSignedIn, mayActFor } from './access.ts'
@@ -44,8 +45,7 @@ const read = createRoute({
   tags,
   summary: 'Read a user',
   security: bearer,
-  ...cacheable,
-  request: { params: idParameter },
+  ...cacheableById,
   responses: {
     ...conditionally('The user', user),
     ...problems(400, 401, 404),
@@ -112,7 +112,7 @@ export const userRoutes = (options: BffOptions) =>
       return c.json(registered, 201, { Location: `/users/${registered.id}` })
     })
     .openapi(read, async (c) => {
-      const found = await readUser(c.get('call'), c.req.valid('param').id)
+      const found = await readUser(c.get('call'), readId(c))
       return answerSnapshot(c, found.version, found)
     })
     .openapi(renaming, async (c) => {

@@ -105,8 +105,11 @@ const stalledClient = (body: string, token: string) => {
 }
 
 test('for a client that does not read nothing piles up, and when it reads it gets to the newest', async () => {
-  const looks = spyOn(holder.app.faces.users.snapshots, 'read')
-  const looksFor = ({ token }: Buyer) => looks.mock.calls.filter(([, id]) => id === decodeJwt(token).jti).length
+  const looks = spyOn(holder.app.faces.users.snapshots, 'readAll')
+  const looksFor = ({ token }: Buyer) => {
+    const { jti } = decodeJwt(token)
+    return looks.mock.calls.filter(([wanted]) => wanted.some(([, id]) => id === jti)).length
+  }
   const operator = { id: '', token: shop.operator }
   const [stalled, reads] = [stalledClient(JSON.stringify({ query, variables: { id: ofAda.id } }), ada.token), operator]
   const reading = await listening(ofAda.id, reads)

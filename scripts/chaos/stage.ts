@@ -31,13 +31,27 @@ export const openStage = async ({ profile, progress, signal }: StageOptions) => 
   const job = { profile, secrets: state.secrets, progress, signal }
   const portOf = (name: ServiceName): number => state.ports[services[name].ports[0]] ?? 0
 
-  const start = async (name: ServiceName): Promise<void> => {
+  const turns = new Map<ServiceName, Promise<unknown>>()
+
+  /** One after the other: a server with much to load may still start when its next fault is due. */
+  const inTurn = <T>(name: ServiceName, work: () => Promise<T>): Promise<T> => {
+    const done = (turns.get(name) ?? Promise.resolve()).then(work)
+    turns.set(
+      name,
+      done.catch(() => undefined),
+    )
+    return done
+  }
+
+  const startNow = async (name: ServiceName): Promise<void> => {
     const before = portOf(name)
     const remember = (ports: Record<string, number>) => void Object.assign(state.ports, ports)
     const quiet = before === 0 ? job : { ...job, progress: () => undefined }
     await startNative(services[name], { ...quiet, ports: state.ports }, remember)
     if (before !== 0 && portOf(name) !== before) throw new Error(`Somebody else has taken the port of ${name}.`)
   }
+
+  const start = (name: ServiceName): Promise<void> => inTurn(name, () => startNow(name))
 
   const runs = (service: Service) => runningProcess(pidFile(profile, service.name))
 
@@ -50,16 +64,18 @@ export const openStage = async ({ profile, progress, signal }: StageOptions) => 
     /** Starts what is down. */
     startMissing: () => Promise.all(names.filter((name) => !runs(services[name])).map(start)),
     /** Ends a service by a signal, and answers when it is gone. */
-    end: async (name: ServiceName, signal: NodeJS.Signals): Promise<void> => {
-      const running = runs(services[name])
-      if (!running) return
-      process.kill(running.pid, signal)
-      while (isAlive(running)) await sleep(10)
-    },
+    end: (name: ServiceName, signal: NodeJS.Signals): Promise<void> =>
+      inTurn(name, async () => {
+        const running = runs(services[name])
+        if (!running) return
+        process.kill(running.pid, signal)
+        while (isAlive(running)) await sleep(10)
+      }),
     /** Removes everything from Redis. */
-    flush: async (): Promise<void> => {
-      await exchange(portOf('redis'), Buffer.from('FLUSHALL\r\n'))
-    },
+    flush: (): Promise<void> =>
+      inTurn('redis', async () => {
+        await exchange(portOf('redis'), Buffer.from('FLUSHALL\r\n'))
+      }),
     keepLogs: (folder: string): void => {
       const from = profileFolder(profile)
       if (!existsSync(from)) return

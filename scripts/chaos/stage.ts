@@ -14,6 +14,7 @@ import { redis } from '../services/redis.ts'
 import type { Progress, Service } from '../services/service.ts'
 import { newState } from '../services/state.ts'
 import { sleep } from '#platform/retry'
+import { createTurns } from '#platform/turns'
 
 const services = { postgres, broker, redis, provider }
 
@@ -31,17 +32,8 @@ export const openStage = async ({ profile, progress, signal }: StageOptions) => 
   const job = { profile, secrets: state.secrets, progress, signal }
   const portOf = (name: ServiceName): number => state.ports[services[name].ports[0]] ?? 0
 
-  const turns = new Map<ServiceName, Promise<unknown>>()
-
-  /** One after the other: a server with much to load may still start when its next fault is due. */
-  const inTurn = <T>(name: ServiceName, work: () => Promise<T>): Promise<T> => {
-    const done = (turns.get(name) ?? Promise.resolve()).then(work)
-    turns.set(
-      name,
-      done.catch(() => undefined),
-    )
-    return done
-  }
+  /** A server with much to load may still start when its next fault is due. */
+  const inTurn = { postgres: createTurns(), broker: createTurns(), redis: createTurns(), provider: createTurns() }
 
   const startNow = async (name: ServiceName): Promise<void> => {
     const before = portOf(name)
@@ -51,7 +43,7 @@ export const openStage = async ({ profile, progress, signal }: StageOptions) => 
     if (before !== 0 && portOf(name) !== before) throw new Error(`Somebody else has taken the port of ${name}.`)
   }
 
-  const start = (name: ServiceName): Promise<void> => inTurn(name, () => startNow(name))
+  const start = (name: ServiceName): Promise<void> => inTurn[name](() => startNow(name))
 
   const runs = (service: Service) => runningProcess(pidFile(profile, service.name))
 
@@ -65,7 +57,7 @@ export const openStage = async ({ profile, progress, signal }: StageOptions) => 
     startMissing: () => Promise.all(names.filter((name) => !runs(services[name])).map(start)),
     /** Ends a service by a signal, and answers when it is gone. */
     end: (name: ServiceName, signal: NodeJS.Signals): Promise<void> =>
-      inTurn(name, async () => {
+      inTurn[name](async () => {
         const running = runs(services[name])
         if (!running) return
         process.kill(running.pid, signal)
@@ -73,7 +65,7 @@ export const openStage = async ({ profile, progress, signal }: StageOptions) => 
       }),
     /** Removes everything from Redis. */
     flush: (): Promise<void> =>
-      inTurn('redis', async () => {
+      inTurn.redis(async () => {
         await exchange(portOf('redis'), Buffer.from('FLUSHALL\r\n'))
       }),
     keepLogs: (folder: string): void => {

@@ -154,7 +154,7 @@ export const createBff = (options: BffOptions) => {
   app.route('/', metricsRoutes(options))
   app.route('/', docsRoutes(options))
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
-    await awaitConsistencyOf(c, options)
+    if (c.req.method === 'POST') await awaitConsistencyOf(c, options)
     const call = c.get('call')
     const response = await graphql(c.req.raw, { call, options, headers: c.req.raw.headers })
     // Yoga refuses a media type without a word.

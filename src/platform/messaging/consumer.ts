@@ -152,7 +152,6 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const apply = async (arrived: Read<Source>[]): Promise<boolean> => {
     joined ??= await join()
     const after: (() => void)[] = []
-    let isNew = false
     const applied = await postgres.transaction(async (transaction) => {
       const [fresh, keys] = await Promise.all([
         meet(transaction, arrived),
@@ -182,12 +181,11 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       for (const { turn, status, because } of turns.hold) {
         if (because !== 'behind') after.push(() => held.report(turn, status, because))
       }
-      isNew = fresh.some(({ kind }) => kind !== 'passed')
-      return turns.filled
+      return { filled: turns.filled, isNew: fresh.some(({ kind }) => kind !== 'passed') }
     }, 'consumer.commit')
     for (const tell of after) tell()
-    for (const key of new Set(applied)) await held.drainKey(key)
-    return isNew
+    for (const key of new Set(applied?.filled)) await held.drainKey(key)
+    return applied?.isNew ?? false
   }
 
   /** Parks a message whose handler failed; its key waits for an operator. */
@@ -275,8 +273,8 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     let harmless: Read<Source>[] = []
     for (const message of arrived) {
       abandoned.check()
-      const { kind, id, position } = message
-      if (kind !== 'passed' && takeover.isSuspect(position) && !(id !== undefined && handled.has(id))) {
+      const { kind, id = '', position } = message
+      if (kind !== 'passed' && takeover.isSuspect(position) && !handled.has(id)) {
         await applyTogether(harmless, abandoned)
         harmless = []
         await applyOne(message, abandoned)

@@ -1,5 +1,6 @@
 import { DomainError } from '../errors.ts'
 import type { Postgres } from '../postgres.ts'
+import { createTurns } from '../turns.ts'
 
 export type Takeover = {
   /** Says which partitions this process has been given; those before are not its own any more. */
@@ -88,14 +89,8 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
   let inherited = new Map<number, Begun | undefined>()
   const wary = new Map<number, Wary>()
   let holds = false
-  let turn: Promise<unknown> = Promise.resolve()
-
-  /** One after the other: what was given up must not take away the note of what was given since. */
-  const inTurn = (work: () => Promise<void>): Promise<void> => {
-    const done = turn.then(work)
-    turn = done.catch(() => undefined)
-    return done
-  }
+  /** What was given up must not take away the note of what was given since. */
+  const inTurn = createTurns()
 
   const take = () =>
     inTurn(async () => {

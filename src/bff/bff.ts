@@ -32,7 +32,7 @@ import type { Limits } from './limits.ts'
 import { createLoad } from './load.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
-import { awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { asksForConsistency, awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
 import { createMethods } from './methods.ts'
 import { endSpan, metricsRoutes, observeRequest } from './metrics.ts'
 import { orderRoutes } from './orders.ts'
@@ -129,10 +129,7 @@ export const createBff = (options: BffOptions) => {
     if (neverRefused.has(c.req.path)) return next()
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
     if (c.req.method === 'GET')
-      return waits.load.admit(async () => {
-        await awaitConsistencyOf(c, options)
-        await next()
-      })
+      return waits.load.admit(() => (asksForConsistency(c) ? awaitConsistencyOf(c, options).then(next) : next()))
     const work = waits.load.admit(async () => withBody(c, next))
     const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
     // Nothing moves on the connection meanwhile.
@@ -154,7 +151,7 @@ export const createBff = (options: BffOptions) => {
   app.route('/', metricsRoutes(options))
   app.route('/', docsRoutes(options))
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
-    if (c.req.method === 'POST') await awaitConsistencyOf(c, options)
+    if (c.req.method === 'POST' && asksForConsistency(c)) await awaitConsistencyOf(c, options)
     const call = c.get('call')
     const response = await graphql(c.req.raw, { call, options, headers: c.req.raw.headers })
     // Yoga refuses a media type without a word.

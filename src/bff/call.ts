@@ -58,6 +58,8 @@ export type Env = { Variables: { call: Call } }
 /** Correlation ids that a client may choose: they travel in headers and logs. */
 const correlationPattern = /^[\w.:+/=-]{1,128}$/
 
+const ignored = () => undefined
+
 const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/
 
 export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: BffOptions, waits: Waits): Call => {
@@ -73,20 +75,11 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: Bf
   const span = beginSpan(c.req.method, 'server', trace)
   if (span) trace.traceparent = span.traceparent
 
-  const identify = async (): Promise<Identity | undefined> => {
+  const identify = (): Promise<Identity | undefined> => {
     const authorization = c.req.header('authorization')
-    if (authorization === undefined) return undefined
+    if (authorization === undefined) return Promise.resolve(undefined)
     const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
-    if (!token) throw unauthenticated()
-    return tokens.verify(token)
-  }
-  const named = async (): Promise<Identity> => {
-    const identity = await identify()
-    if (!identity) throw unauthenticated()
-    return identity
-  }
-  const requireAlive = async (identity: Identity): Promise<void> => {
-    if (!(await isSessionAlive(modules.users, identity))) throw unauthenticated()
+    return token ? tokens.verify(token) : Promise.reject(unauthenticated())
   }
   return {
     trace,
@@ -102,15 +95,17 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: Bf
     },
     identify,
     query: async (run) => {
-      const identity = await named()
-      const [alive, result] = await Promise.allSettled([requireAlive(identity), (async () => run(identity))()])
-      if (alive.status === 'rejected') throw alive.reason
-      if (result.status === 'rejected') throw result.reason
-      return result.value
+      const identity = await identify()
+      if (!identity) throw unauthenticated()
+      const result = run(identity)
+      // Whoever is signed out is told that and nothing of the result, which nobody may be listening to when it fails.
+      result.catch(ignored)
+      if (!(await isSessionAlive(modules.users, identity))) throw unauthenticated()
+      return result
     },
     signedIn: async () => {
-      const identity = await named()
-      await requireAlive(identity)
+      const identity = await identify()
+      if (!identity || !(await isSessionAlive(modules.users, identity))) throw unauthenticated()
       return identity
     },
     idempotencyKey: () => {
@@ -125,10 +120,12 @@ export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: Bf
   }
 }
 
-/** Waits for the change that the request's `Consistency-Token` names, if it has one. */
+/** Whether the request has a `Consistency-Token`. */
+export const asksForConsistency = (c: HonoContext<Env>): boolean => c.req.header('consistency-token') !== undefined
+
+/** Waits for the change that the request's `Consistency-Token` names. */
 export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOptions): Promise<void> => {
-  const token = c.req.header('consistency-token')
-  if (token === undefined) return
+  const token = c.req.header('consistency-token') ?? ''
   // Who may not read is told so before anything is waited for; what is for sale anybody may read.
   if (decodeConsistency(token).some(({ thing }) => thing !== 'product')) await c.get('call').signedIn()
   await awaitConsistency(token, (name) => Object.values(modules).find((module) => module.name === name)?.snapshots)

@@ -306,16 +306,17 @@ const createGet = (getAll: Get): Get => {
     fetching = undefined
     return getAll(keys)
   }
-  return async (keys) => {
-    if (keys.length === 0) return []
+  const placeOf = (key: string): number => {
+    const known = wanted.get(key)
+    if (known !== undefined) return known
+    wanted.set(key, wanted.size)
+    return wanted.size - 1
+  }
+  return (keys) => {
+    if (keys.length === 0) return Promise.resolve([])
     fetching ??= flush()
-    const places = keys.map((key) => {
-      const place = wanted.get(key) ?? wanted.size
-      wanted.set(key, place)
-      return place
-    })
-    const values = await fetching
-    return places.map((place) => values[place] ?? null)
+    const places = keys.map(placeOf)
+    return fetching.then((values) => places.map((place) => values[place] ?? null))
   }
 }
 

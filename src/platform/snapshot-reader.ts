@@ -67,7 +67,9 @@ export const createSnapshotReader = (options: SnapshotReaderOptions): SnapshotRe
 
   const readAll: SnapshotReader['readAll'] = async (wanted) => {
     const keys = wanted.map(([thing, id]) => snapshotKey(module, thing, id))
-    const [held, ...stored] = await redis.get([completeKey, ...keys])
+    keys.push(completeKey)
+    const stored = await redis.get(keys)
+    const held = stored.pop()
     if (!valid(held)) return refuse()
     const missing = wanted.some(([thing], at) => stored[at] === null && !sourceOf(thing)?.flags)
     // The server may have begun to evict since it was last looked at; a snapshot that was never written is rare.

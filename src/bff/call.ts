@@ -62,63 +62,87 @@ const ignored = () => undefined
 
 const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/
 
-export const createCall = (c: HonoContext<Env>, { modules, tokens, proxies }: BffOptions, waits: Waits): Call => {
+const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+
+const traceOf = (c: HonoContext<Env>): Trace => {
   const given = c.req.header('correlation-id')
   const requestId = Bun.randomUUIDv7()
-  const trace: Trace = {
-    correlationId: given !== undefined && correlationPattern.test(given) ? given : requestId,
-    causationId: requestId,
-  }
+  const correlationId = given !== undefined && correlationPattern.test(given) ? given : requestId
   const traceparent = c.req.header('traceparent')
-  if (traceparent !== undefined && /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(traceparent))
-    trace.traceparent = traceparent
-  const span = beginSpan(c.req.method, 'server', trace)
-  if (span) trace.traceparent = span.traceparent
+  if (traceparent === undefined || !traceparentPattern.test(traceparent)) return { correlationId, causationId: requestId }
+  return { correlationId, causationId: requestId, traceparent }
+}
 
-  const identify = (): Promise<Identity | undefined> => {
-    const authorization = c.req.header('authorization')
+/** A class, since one is made for each request: an object with as many functions of its own would cost more than all they do. */
+class RequestCall implements Call {
+  readonly trace: Trace
+  readonly span: OpenSpan | undefined
+  readonly waits: Waits
+  readonly changed: SnapshotVersion[] = []
+  readonly #c: HonoContext<Env>
+  readonly #options: BffOptions
+
+  constructor(c: HonoContext<Env>, options: BffOptions, waits: Waits) {
+    this.#c = c
+    this.#options = options
+    this.waits = waits
+    this.trace = traceOf(c)
+    this.span = beginSpan(c.req.method, 'server', this.trace)
+    if (this.span) this.trace.traceparent = this.span.traceparent
+  }
+
+  get users() {
+    return this.#options.modules.users.context(this.trace)
+  }
+
+  get orders() {
+    return this.#options.modules.orders.context(this.trace)
+  }
+
+  get payments() {
+    return this.#options.modules.payments.context(this.trace)
+  }
+
+  identify(): Promise<Identity | undefined> {
+    const authorization = this.#c.req.header('authorization')
     if (authorization === undefined) return Promise.resolve(undefined)
     const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? []
-    return token ? tokens.verify(token) : Promise.reject(unauthenticated())
+    return token ? this.#options.tokens.verify(token) : Promise.reject(unauthenticated())
   }
-  return {
-    trace,
-    span,
-    get users() {
-      return modules.users.context(trace)
-    },
-    get orders() {
-      return modules.orders.context(trace)
-    },
-    get payments() {
-      return modules.payments.context(trace)
-    },
-    identify,
-    query: async (run) => {
-      const identity = await identify()
-      if (!identity) throw unauthenticated()
-      const result = run(identity)
-      // Whoever is signed out is told that and nothing of the result, which nobody may be listening to when it fails.
-      result.catch(ignored)
-      if (!(await isSessionAlive(modules.users, identity))) throw unauthenticated()
-      return result
-    },
-    signedIn: async () => {
-      const identity = await identify()
-      if (!identity || !(await isSessionAlive(modules.users, identity))) throw unauthenticated()
-      return identity
-    },
-    idempotencyKey: () => {
-      const key = c.req.header('idempotency-key')
-      if (key === undefined || idempotencyKeyPattern.test(key)) return key
-      throw new InvalidInputError([{ path: 'Idempotency-Key', message: 'must have 1 to 255 visible ASCII characters' }])
-    },
-    peer: () => peerOf(c),
-    address: () => addressOf(c, proxies),
-    waits,
-    changed: [],
+
+  async query<T>(run: (identity: Identity) => Promise<T>): Promise<T> {
+    const identity = await this.identify()
+    if (!identity) throw unauthenticated()
+    const result = run(identity)
+    // Whoever is signed out is told that and nothing of the result, which nobody may be listening to when it fails.
+    result.catch(ignored)
+    if (!(await isSessionAlive(this.#options.modules.users, identity))) throw unauthenticated()
+    return result
+  }
+
+  async signedIn(): Promise<Identity> {
+    const identity = await this.identify()
+    if (!identity || !(await isSessionAlive(this.#options.modules.users, identity))) throw unauthenticated()
+    return identity
+  }
+
+  idempotencyKey(): string | undefined {
+    const key = this.#c.req.header('idempotency-key')
+    if (key === undefined || idempotencyKeyPattern.test(key)) return key
+    throw new InvalidInputError([{ path: 'Idempotency-Key', message: 'must have 1 to 255 visible ASCII characters' }])
+  }
+
+  peer(): string | undefined {
+    return peerOf(this.#c)
+  }
+
+  address(): string | undefined {
+    return addressOf(this.#c, this.#options.proxies)
   }
 }
+
+export const createCall = (c: HonoContext<Env>, options: BffOptions, waits: Waits): Call =>
+  new RequestCall(c, options, waits)
 
 /** Whether the request has a `Consistency-Token`. */
 export const asksForConsistency = (c: HonoContext<Env>): boolean => c.req.header('consistency-token') !== undefined

@@ -26,6 +26,9 @@ const transactions = async (watcher: Postgres, database: string): Promise<number
   return Number(row?.['count'])
 }
 
+/** A connection that falls silent tells Postgres's statistics of its last transactions 10 s later. */
+const restMs = 15_000
+
 /** What a server does with the services that nobody asked it for. It watches from another database, so as not to count itself. */
 const atRest = async ({ environment }: Bench, { pid }: Server, seconds: number) => {
   const url = new URL(environment['DATABASE_URL'] ?? '')
@@ -89,7 +92,7 @@ export const start: Scenario = {
       await work(bench, server)
       const mb = residentMb(server.pid)
       bench.progress(`  ${Math.round(mb)} MB after its work; now at rest for ${seconds} s`)
-      await sleep(10_000)
+      await sleep(restMs)
       return { mb, ...(await atRest(bench, server, seconds)) }
     })
     return [

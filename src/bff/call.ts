@@ -69,7 +69,8 @@ const traceOf = (c: HonoContext<Env>): Trace => {
   const requestId = Bun.randomUUIDv7()
   const correlationId = given !== undefined && correlationPattern.test(given) ? given : requestId
   const traceparent = c.req.header('traceparent')
-  if (traceparent === undefined || !traceparentPattern.test(traceparent)) return { correlationId, causationId: requestId }
+  if (traceparent === undefined || !traceparentPattern.test(traceparent))
+    return { correlationId, causationId: requestId }
   return { correlationId, causationId: requestId, traceparent }
 }
 

@@ -147,11 +147,7 @@ export const cacheableById = {
 }
 
 /** The id in the path. @throws InvalidInputError when it is none */
-export const readId = (c: Context): string => {
-  const id = idParameter.shape.id.safeParse(c.req.param('id'))
-  if (id.success) return id.data
-  throw new InvalidInputError(id.error.issues.map(({ message }) => ({ path: 'id', message })))
-}
+export const readId = (c: Context): string => parseInput(idParameter, { id: c.req.param('id') }).id
 
 /** A router whose invalid requests become 400 problems. */
 export const createRouter = () =>

@@ -11,7 +11,7 @@ export type Passwords = {
 const argon2id = { algorithm: 'argon2id', memoryCost: 19_456, timeCost: 2 } as const
 
 /** A hash with the parameters of every other, of a password that nobody has. */
-const nobodysHash = await Bun.password.hash(crypto.randomUUID(), argon2id)
+const nobodysHash = Bun.password.hash(crypto.randomUUID(), argon2id)
 
 /**
  * Hashes off the main thread, at most `parallel` at once, since each takes a core and 19 MiB.
@@ -38,7 +38,7 @@ export const createPasswords = ({ parallel = 2, queue = 256 } = {}): Passwords =
   return {
     hash: (password) => limited(() => Bun.password.hash(password, argon2id)),
     verify: async (password, hash) => {
-      const against = hash ?? nobodysHash
+      const against = hash ?? (await nobodysHash)
       const matches = await limited(() => Bun.password.verify(password, against))
       return matches && hash !== undefined
     },

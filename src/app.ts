@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { type Bff, createBff } from './bff/bff.ts'
 import { createStreams } from './bff/graphql/streams.ts'
 import { createTokens } from './bff/identity.ts'
@@ -19,6 +20,7 @@ import { messageTypesOf } from '#platform/messaging/catalogue'
 import { openBroker } from '#platform/messaging/kafka'
 import type { Trace } from '#platform/messaging/message'
 import type { Keep } from '#platform/messaging/outbox'
+import { type Accused, createTrial } from '#platform/messaging/trial'
 import { hostModule } from '#platform/module'
 import { moduleElsewhere } from '#platform/module-elsewhere'
 import { createNews } from '#platform/news'
@@ -69,6 +71,7 @@ export const createApp = (config: Config, log: Log) => {
     outboxMaxAgeMs: config.OUTBOX_MAX_AGE_MS,
     retention,
     hints,
+    trial: createTrial([process.execPath, join(import.meta.dir, 'trial.ts')]),
   }
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
@@ -183,6 +186,11 @@ export const createApp = (config: Config, log: Log) => {
     connected: () => redis.connected(5_000),
     /** What must hold before anything is served. @throws StartError saying what to do */
     check: () => Promise.all([redis.signIn(), ...modules.map((module) => module.check())]),
+    /** Handles one message and nothing else. @throws what its handler throws */
+    attempt: async (message: Accused) => {
+      const module = modules.find(({ consumers }) => consumers.some(({ name }) => name === message.consumer))
+      await module?.attempt(message)
+    },
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */
     serve: () => serve(config, bff.fetch),

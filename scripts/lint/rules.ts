@@ -81,10 +81,10 @@ export const places: Place[] = [
   },
   {
     name: 'main',
-    files: ['src/main.ts', 'src/main*.test.ts'],
+    files: ['src/main.ts', 'src/main*.test.ts', 'src/trial.ts'],
     may: ['main', 'app', 'config', 'platform', 'frame', 'root'],
     rule: 'main-starts-app',
-    way: 'src/main.ts reaches app, config and platform; composing is the work of src/app.ts',
+    way: 'src/main.ts and src/trial.ts reach app, config and platform; composing is the work of src/app.ts',
   },
   {
     name: 'config',

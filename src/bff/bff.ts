@@ -128,8 +128,12 @@ export const createBff = (options: BffOptions) => {
   app.use((c, next) => {
     if (neverRefused.has(c.req.path)) return next()
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
+    if (c.req.method === 'GET' && !asksForConsistency(c)) return waits.load.admit(next)
     if (c.req.method === 'GET')
-      return waits.load.admit(() => (asksForConsistency(c) ? awaitConsistencyOf(c, options).then(next) : next()))
+      return waits.load.admit(async () => {
+        await awaitConsistencyOf(c, options)
+        await next()
+      })
     const work = waits.load.admit(async () => withBody(c, next))
     const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
     // Nothing moves on the connection meanwhile.

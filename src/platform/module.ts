@@ -10,6 +10,7 @@ import { type Measures, measure } from './measure.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
 import type { Broker } from './messaging/kafka.ts'
+import type { Accused, Trial } from './messaging/trial.ts'
 import type { Trace } from './messaging/message.ts'
 import { type Keep, type Transact, createOutbox } from './messaging/outbox.ts'
 import { type Relay, createRelay } from './messaging/relay.ts'
@@ -77,6 +78,8 @@ export type HostedModule<Name extends string> = {
   republish(options: Republishing): Promise<Map<string, number>>
   /** The consumers by their names, each with its topic and the types of messages that it handles. */
   consumers: { name: string; topic: string; types: string[] }[]
+  /** Handles a message of one of its consumers once, as if it had been fetched. @throws what its handler throws */
+  attempt(message: Accused): Promise<void>
   /** What waits in the module's own tables. */
   measure(): Promise<Measures>
   /** What the module's own tables know of the story with this correlation id. */
@@ -113,6 +116,8 @@ export type HostOptions<Name extends string> = {
   retention?: Retention
   /** Tells the other processes of a commit, and hears of theirs. */
   hints?: Hints
+  /** Tries a message that a process died with. */
+  trial?: Trial
 }
 
 const newId = () => Bun.randomUUIDv7()
@@ -133,7 +138,7 @@ const silentMs = 30_000
 /** Ties a module's definition to its database, the broker and Redis. */
 export const hostModule = <Name extends string>(options: HostOptions<Name>): HostedModule<Name> => {
   const { definition, postgres, broker, redis, log, owner, now = () => new Date(), relayLeaseMs } = options
-  const { retention = defaultRetention, outboxMaxAgeMs = 30 * 60_000, hints } = options
+  const { retention = defaultRetention, outboxMaxAgeMs = 30 * 60_000, hints, trial } = options
   const { name } = definition
   const producer = broker.producer()
   const relay: Relay = createRelay({
@@ -165,7 +170,9 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
   const snapshots = createSnapshots({ module: name, redis, read: postgres.read, sources: definition.snapshots, log })
   const consumers: Consumer<Name>[] = definition
     .consumers({ snapshots })
-    .map((consumer) => createConsumer({ module: name, definition: consumer, outbox, broker, ...parts }))
+    .map((consumer) =>
+      createConsumer({ module: name, definition: consumer, outbox, broker, ...(trial && { trial }), ...parts }),
+    )
   checkConsumers(definition, consumers)
   const handled = consumers.map((consumer) => ({
     name: consumer.name,
@@ -204,6 +211,8 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: handled,
+    attempt: async ({ consumer, record, position }) =>
+      consumers.find((known) => known.name === consumer)?.attempt(record, position),
     measure: () => measure(postgres.run),
     flow: createFlow({
       module: name,

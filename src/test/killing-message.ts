@@ -1,13 +1,14 @@
 import { sql } from 'drizzle-orm'
 import { createConsumer, onEach } from '#platform/messaging/consumer'
+import { beTried, createTrial } from '#platform/messaging/trial'
 import { openPostgres } from '#platform/postgres'
 import { outboxOn } from './mechanism.ts'
 import { countedOn, silent, testBroker } from './messaging.ts'
 
 // A process that consumes a topic of counted events, each with one row of effect, and dies at once of one whose count is
-// below zero, as it would if its memory ran out.
+// below zero, as it would if its memory ran out. One whose count is zero takes for ever, unless it is tried by itself. It tries by itself what another died with, with `tried` behind the topic.
 
-const [brokers = '', url = '', topic = ''] = process.argv.slice(2)
+const [brokers = '', url = '', topic = '', tried] = process.argv.slice(2)
 const counted = countedOn(topic)
 const postgres = openPostgres({ url, name: 'test-killing', poolSize: 2 })
 
@@ -19,6 +20,7 @@ const consumer = createConsumer<'orders'>({
       onEach(counted, async ({ tx }, { id, data }) => {
         await tx.execute(sql`insert into effects values (${id}, ${process.pid})`)
         if (data.count < 0) process.kill(process.pid, 'SIGKILL')
+        if (data.count === 0 && !tried) await new Promise(() => undefined)
       }),
     ],
   },
@@ -27,5 +29,6 @@ const consumer = createConsumer<'orders'>({
   broker: testBroker({ KAFKA_BROKERS: brokers }, 1_000),
   log: silent,
   committed: () => undefined,
+  trial: createTrial([process.execPath, import.meta.path, brokers, url, topic, 'tried']),
 })
-await consumer.start()
+await (tried ? beTried(({ record, position }) => consumer.attempt(record, position)) : consumer.start())

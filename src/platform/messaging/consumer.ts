@@ -24,6 +24,7 @@ import { consumerName } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 import { type Abandoned, createPersist, watchHeartbeat } from './patience.ts'
 import { createTakeover } from './takeover.ts'
+import type { Trial } from './trial.ts'
 
 export { type ConsumerDefinition, type Handler, type HandlerContext, onBatch, onEach } from './handler.ts'
 
@@ -42,6 +43,8 @@ export type ConsumerOptions<Source extends string> = {
   retry?: { firstMs: number; maxMs: number }
   /** How long a message waits for one that is missing before it, until an operator is asked. */
   gapMs?: number
+  /** Tries a message that a process died with; without it, such a message is parked. */
+  trial?: Trial
 }
 
 export type Consumer<Source extends string = string> = Subscription & {
@@ -52,6 +55,8 @@ export type Consumer<Source extends string = string> = Subscription & {
   handle(batch: PartitionBatch): Promise<void>
   /** Handles one held record inside a transaction that is open already. @throws what the handler throws */
   redrive(transaction: Transaction, record: RawRecord): Promise<void>
+  /** Handles one record once, as if it had been fetched. @throws what the handler throws */
+  attempt(record: RawRecord, position: string): Promise<void>
   /** Locks the key of a held record and moves it past the record, in a transaction that is open already. */
   pass(transaction: Transaction, record: RawRecord): Promise<void>
   /** Handles what is held of a record's key, in its order, as far as it goes. */
@@ -70,7 +75,7 @@ export type Consumer<Source extends string = string> = Subscription & {
  */
 export const createConsumer = <Source extends string>(options: ConsumerOptions<Source>): Consumer<Source> => {
   const { module, definition, postgres, outbox, broker, log, committed } = options
-  const { batchSize = 500, tries = 5, retry = { firstMs: 100, maxMs: 5_000 }, gapMs = 30_000 } = options
+  const { batchSize = 500, tries = 5, retry = { firstMs: 100, maxMs: 5_000 }, gapMs = 30_000, trial } = options
   const name = consumerName(module, definition.topic)
   const stopping = new AbortController()
   const read = createReader(definition)
@@ -235,14 +240,25 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  const crashed = (message: Read<Source>): { error: unknown; attempts: number } | undefined => {
-    const error = isWanted(message) ? takeover.verdict(message) : undefined
-    return error && { error, attempts: 3 }
+  /** Tries what a process died with in one of its own: only what ends that too has ended them all. */
+  const crashed = async (
+    message: Read<Source>,
+    abandoned: Abandoned,
+  ): Promise<{ error: unknown; attempts: number } | undefined> => {
+    if (!isWanted(message) || !takeover.isAccused(message)) return undefined
+    const { position, record } = message
+    log.warn({ consumer: name, position }, 'a process died with this message; it is tried in one of its own')
+    if (trial && (await persist(abandoned, () => trial({ consumer: name, position, record })))) return undefined
+    const error = new DomainError(
+      'crash',
+      'Two processes died while they handled this message, and then one that handled nothing else: it is not tried again.',
+    )
+    return { error, attempts: 3 }
   }
 
   const applyOne = async (message: Read<Source>, abandoned: Abandoned): Promise<void> => {
     const failed =
-      crashed(message) ??
+      (await crashed(message, abandoned)) ??
       (await attemptAll(message.position, abandoned, () => takeover.alone(message, () => apply([message]))))
     if (!failed) return
     if (message.kind !== 'wanted') throw failed.error
@@ -316,6 +332,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
       await admit(transaction.run, name, message.id === undefined ? [] : [admittedOf(message.id, record)])
       outbox.append(transaction, await runHandlers(name, transaction, [message]))
     },
+    attempt: async (record, position) => void (await apply([read(record, position)])),
     pass: (transaction, record) => held.moveOn(transaction, read(record, '')),
     drain: (record) => held.drainKey(read(record, '').key),
     gaps: held.gaps,

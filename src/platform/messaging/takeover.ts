@@ -1,4 +1,3 @@
-import { DomainError } from '../errors.ts'
 import type { Postgres } from '../postgres.ts'
 import { createTurns } from '../turns.ts'
 
@@ -15,8 +14,8 @@ export type Takeover = {
   isSuspect(position: string): boolean
   /** Says what has been handled: a partition that has nothing suspect from there on is handled like any other again. */
   passed(positions: string[]): void
-  /** Why a message is not handled again: two processes that took care of it alone died; undefined when they did not. */
-  verdict(message: Suspect): DomainError | undefined
+  /** Whether a process has died with this message alone: by it, or killed from outside just then. */
+  isAccused(message: Suspect): boolean
   /** Handles a message; one that is suspect is noted durably before. `work` says whether it had not been handled yet. */
   alone(message: Suspect, work: () => Promise<boolean>): Promise<void>
   /** Leaves the partitions in order. */
@@ -36,16 +35,10 @@ export type TakeoverOptions = {
   ends: () => Promise<Map<number, bigint>>
 }
 
-/** A message that was begun alone, and by how many processes one after the other. */
-type Begun = { id: string; times: number }
-
-/** So many processes in a row that die with one message alone are taken for killed by it; one may have been killed from outside. */
-const deaths = 2
-
 /** The part of a partition that a dead process may have had in hand. */
 type Wary = {
-  /** What was begun alone when its process died. */
-  killer: Begun | undefined
+  /** The id of the message that was begun alone when its process died. */
+  begun: string | undefined
   /** Where the partition ended when it was taken over: what came later killed nobody. */
   end: bigint
   /** How many messages may still be it. */
@@ -53,15 +46,15 @@ type Wary = {
 }
 
 const takePartitions = `with before as (
-    select partition, owner, begun, times from inbox_partitions where consumer = $1 and partition = any ($2::integer[])
+    select partition, owner, begun from inbox_partitions where consumer = $1 and partition = any ($2::integer[])
   ),
   taken as (
     insert into inbox_partitions (consumer, partition, owner) select $1, partition, $3 from unnest($2::integer[]) as partition
     on conflict (consumer, partition) do update set owner = excluded.owner
   )
-  select partition, begun, times from before where owner <> $3`
+  select partition, begun from before where owner <> $3`
 
-const beginAlone = `update inbox_partitions set begun = $4, times = $5 where consumer = $1 and partition = $2 and owner = $3`
+const beginAlone = `update inbox_partitions set begun = $4 where consumer = $1 and partition = $2 and owner = $3`
 
 // What is still to be handled alone stays somebody else's, whoever gets it.
 const leavePartitions = `with left_wary as (
@@ -78,15 +71,15 @@ const placeOf = (position: string): { partition: number; offset: string } => {
 /**
  * Recognises a message that kills the process. A process notes the partitions that it is given, in one statement, and
  * deletes the note when it gives them up: one that died has left it behind. Whoever takes such a partition over handles what
- * the dead may have had in hand one message at a time, each noted before; the one that is noted when this process and the next
- * die too is not handled again. A message that failed and waits for its next try is not noted: a kill that comes then is not its.
+ * the dead may have had in hand one message at a time, each noted before; the one that is noted when this process dies too is
+ * accused of it. A message that failed and waits for its next try is not noted: a kill that comes then is not its.
  */
 export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions): Takeover => {
   const owner = Bun.randomUUIDv7()
   /** Given, and not noted as taken yet. */
   let untaken: number[] = []
   /** Taken from the dead, each with the id of what was begun alone; how far they go is not known yet. */
-  let inherited = new Map<number, Begun | undefined>()
+  let inherited = new Map<number, string | undefined>()
   const wary = new Map<number, Wary>()
   let holds = false
   /** What was given up must not take away the note of what was given since. */
@@ -102,16 +95,13 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
       )
       holds = true
       for (const row of rows)
-        inherited.set(
-          Number(row['partition']),
-          row['begun'] === null ? undefined : { id: String(row['begun']), times: Number(row['times']) },
-        )
+        inherited.set(Number(row['partition']), row['begun'] === null ? undefined : String(row['begun']))
       const ended = inherited.size > 0 ? await ends() : undefined
       // What has been given or lost meanwhile has a turn of its own.
       if (taking !== untaken) return
       untaken = []
-      for (const [partition, killer] of inherited) {
-        if (taking.includes(partition)) wary.set(partition, { killer, end: ended?.get(partition) ?? 0n, left: inHand })
+      for (const [partition, begun] of inherited) {
+        if (taking.includes(partition)) wary.set(partition, { begun, end: ended?.get(partition) ?? 0n, left: inHand })
       }
       inherited = new Map()
     })
@@ -131,9 +121,9 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
     })
   }
 
-  const note = (partition: number, begun: Begun | undefined) =>
+  const note = (partition: number, begun: string | null) =>
     postgres.transaction(
-      (transaction) => transaction.run(beginAlone, [name, partition, owner, begun?.id ?? null, begun?.times ?? 0]),
+      (transaction) => transaction.run(beginAlone, [name, partition, owner, begun]),
       'consumer.begin',
     )
 
@@ -159,25 +149,18 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
     passed: (positions) => {
       for (const position of positions) if (!isSuspect(position)) wary.delete(placeOf(position).partition)
     },
-    verdict: ({ position, id }) => {
-      const { partition } = placeOf(position)
-      const killer = isSuspect(position) ? wary.get(partition)?.killer : undefined
-      if (id === undefined || killer?.id !== id || killer.times < deaths) return undefined
-      return new DomainError(
-        'crash',
-        `${deaths} processes died while they handled this message alone: it is not tried again.`,
-      )
-    },
+    isAccused: ({ position, id }) =>
+      id !== undefined && isSuspect(position) && wary.get(placeOf(position).partition)?.begun === id,
     alone: async ({ position, id }, work) => {
       const { partition } = placeOf(position)
       // Without an id it is parked, not handled.
       if (id === undefined || !isSuspect(position)) return void (await work())
       const part = wary.get(partition)
-      await note(partition, { id, times: part?.killer?.id === id ? part.killer.times + 1 : 1 })
+      await note(partition, id)
       try {
         if ((await work()) && part) part.left -= 1
       } catch (error) {
-        await note(partition, undefined).catch(() => undefined)
+        await note(partition, null).catch(() => undefined)
         throw error
       }
     },

@@ -40,13 +40,13 @@ export const mutations: Mutation[] = [
     bystander: 'a message that is parked holds up its own key and no other',
   },
   {
-    mechanism: 'the verdict over a message that was begun alone when its process died',
+    mechanism: 'the accusation of a message that was begun alone when its process died',
     file: 'src/platform/messaging/takeover.ts',
-    code: 'if (id === undefined || killer?.id !== id || killer.times < deaths) return undefined',
-    without: 'if (killer?.id !== `${id} `) return undefined',
+    code: 'wary.get(placeOf(position).partition)?.begun === id',
+    without: 'wary.get(placeOf(position).partition)?.begun === `${id} `',
     noticedBy: {
       file: 'src/platform/messaging/takeover.int.test.ts',
-      test: 'a message is judged when two processes have died with it alone, and not when it waited for another try',
+      test: 'a message is accused when a process has died with it alone, and not when it waited for another try',
     },
     bystander: 'a consumer that was given partitions in order asks the database nothing more about them',
   },

@@ -74,6 +74,8 @@ const own = async (run: TestRun) => {
   while (!ended.signal.aborted) await Bun.sleep(50)
   clearInterval(watch)
   await removeRun(profileOfRun(run.pid), run.pid)
+  // A run that was killed leaves the servers that its tests had of their own.
+  await sweep()
   process.exit(0)
 }
 

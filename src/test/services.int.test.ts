@@ -3,7 +3,7 @@ import { SQL } from 'bun'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pidFile, profileFolder } from '../../scripts/services/paths.ts'
+import { pidFile, profileFolder, root } from '../../scripts/services/paths.ts'
 import { runningProcess, startOf } from '../../scripts/services/process.ts'
 import { profileOfRun } from '../../scripts/services/test-run.ts'
 import { testServices } from './services.ts'
@@ -79,15 +79,21 @@ for (const flag of ['--isolate', '--parallel=2']) {
     }))
 }
 
-test('the services of a run that is killed stop, and their data goes', () =>
+test('the services of a run that is killed stop, with the servers of its tests, and their data goes', () =>
   inFolder(async (folder) => {
-    fixture(folder, 'endless', 'await Bun.sleep(60_000)')
+    const own = `const { ownServer } = await import(${JSON.stringify(join(import.meta.dir, 'own-server.ts'))})
+      const { redis } = await import(${JSON.stringify(join(root, 'scripts/services/redis.ts'))})
+      await ownServer(redis, 'own')
+      await Bun.sleep(60_000)`
+    fixture(folder, 'endless', own)
     const run = runTests(folder, [])
-    await eventually(() => said(folder).length === 1)
+    const pidOf = (profile: string, name: string) => runningProcess(pidFile(profile, name))?.pid
+    await eventually(() => pidOf(`${profileOfRun(run.pid)}-own`, 'redis') !== undefined)
     const names = ['postgres', 'broker', 'redis', 'provider']
-    const pids = names.flatMap((name) => runningProcess(pidFile(profileOfRun(run.pid), name))?.pid ?? [])
+    const shared = names.flatMap((name) => pidOf(profileOfRun(run.pid), name) ?? [])
+    const pids = [...shared, pidOf(`${profileOfRun(run.pid)}-own`, 'redis') ?? 0]
     run.kill('SIGKILL')
-    await eventually(() => isGone(run.pid))
+    await eventually(() => isGone(run.pid) && !existsSync(profileFolder(`${profileOfRun(run.pid)}-own`)))
     expect(pids.map((pid) => startOf(pid))).toEqual(pids.map(() => undefined))
   }))
 

@@ -1,4 +1,5 @@
 import { registerUser, users } from '#modules/users'
+import { createHints } from '#platform/hints'
 import { hostModule } from '#platform/module'
 import { openPostgres } from '#platform/postgres'
 import { type RedisClient, openRedis } from '#platform/redis'
@@ -23,6 +24,7 @@ export const hostUsers = (bench: Bench, watch: (redis: RedisClient) => RedisClie
     redis: watch(redis),
     log,
     owner: Bun.randomUUIDv7(),
+    hints: createHints(redis),
   })
   const stubs = {
     passwords: { hash: () => Promise.resolve(constantHash), verify: () => Promise.resolve(false) },

@@ -71,7 +71,7 @@ export const createApp = (config: Config, log: Log) => {
     outboxMaxAgeMs: config.OUTBOX_MAX_AGE_MS,
     retention,
     hints,
-    trial: createTrial([process.execPath, join(import.meta.dir, 'trial.ts')]),
+    trial: createTrial({ command: [process.execPath, join(import.meta.dir, 'trial.ts')] }),
   }
   const checkouts = createCheckouts({ flowDeadlineMs: config.FLOW_DEADLINE_MS, now })
   const hosted = {
@@ -189,7 +189,8 @@ export const createApp = (config: Config, log: Log) => {
     /** Handles one message and nothing else. @throws what its handler throws */
     attempt: async (message: Accused) => {
       const module = modules.find(({ consumers }) => consumers.some(({ name }) => name === message.consumer))
-      await module?.attempt(message)
+      if (!module) throw new StartError(`No module that is hosted here has the consumer ${message.consumer}.`)
+      await module.attempt(message)
     },
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */

@@ -45,8 +45,8 @@ export const openLoop = async (
 }
 
 /**
- * From the acknowledged commit to the acknowledged write of the snapshot. Whoever commits relays and projects as well, or does
- * neither, as where another process does.
+ * From the acknowledged commit to the acknowledged write of the snapshot. The host that commits relays and projects as well,
+ * or leaves both to the other, as where they are two processes.
  */
 const openOurs = async (bench: Bench) => {
   const elsewhere = hostUsers(bench)
@@ -139,7 +139,7 @@ export const latency: Scenario = {
       }
       return [
         ...(await rowsOf('latency', '', ours.measure)),
-        ...(await rowsOf('latency elsewhere', ', where another process relays', ours.measureElsewhere)),
+        ...(await rowsOf('latency elsewhere', ', by a host that does not relay', ours.measureElsewhere)),
       ]
     } finally {
       await Promise.all([ours.close(), bare.close()])

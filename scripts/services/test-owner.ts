@@ -75,7 +75,7 @@ const own = async (run: TestRun) => {
   clearInterval(watch)
   await removeRun(profileOfRun(run.pid), run.pid)
   // A run that was killed leaves the servers that its tests had of their own.
-  await sweep()
+  await sweep().catch((error: unknown) => console.error(error))
   process.exit(0)
 }
 

@@ -60,6 +60,15 @@ const correlationPattern = /^[\w.:+/=-]{1,128}$/
 
 const ignored = () => undefined
 
+/** What fails at once fails like what fails later. */
+const started = <T>(run: (identity: Identity) => Promise<T>, identity: Identity): Promise<T> => {
+  try {
+    return run(identity)
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
 const idempotencyKeyPattern = /^[\x21-\x7e]{1,255}$/
 
 const traceparentPattern = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
@@ -114,7 +123,7 @@ class RequestCall implements Call {
   async query<T>(run: (identity: Identity) => Promise<T>): Promise<T> {
     const identity = await this.identify()
     if (!identity) throw unauthenticated()
-    const result = run(identity)
+    const result = started(run, identity)
     // Whoever is signed out is told that and nothing of the result, which nobody may be listening to when it fails.
     result.catch(ignored)
     if (!(await isSessionAlive(this.#options.modules.users, identity))) throw unauthenticated()

@@ -64,7 +64,7 @@ export const toSettlement = ({ id, status, from, to, tasks, totals }: Settlement
 
 /** @throws DomainError `unauthenticated`, `forbidden`, `settlement-not-found` */
 export const readSettlement = (call: Call, id: string): Promise<SettlementSnapshot> =>
-  call.query(async (identity) => {
+  call.query((identity) => {
     refuseCustomer(identity)
     return getSettlement(call.payments, id)
   })

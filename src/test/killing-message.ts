@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { createConsumer, onEach } from '#platform/messaging/consumer'
-import { beTried, createTrial } from '#platform/messaging/trial'
+import { type Accused, beTried, createTrial } from '#platform/messaging/trial'
 import { openPostgres } from '#platform/postgres'
 import { outboxOn } from './mechanism.ts'
 import { countedOn, silent, testBroker } from './messaging.ts'
@@ -29,6 +29,7 @@ const consumer = createConsumer<'orders'>({
   broker: testBroker({ KAFKA_BROKERS: brokers }, 1_000),
   log: silent,
   committed: () => undefined,
-  trial: createTrial([process.execPath, import.meta.path, brokers, url, topic, 'tried']),
+  trial: createTrial({ command: [process.execPath, import.meta.path, brokers, url, topic, 'tried'] }),
 })
-await (tried ? beTried(({ record, position }) => consumer.attempt(record, position)) : consumer.start())
+const prepared = () => Promise.resolve(({ record, position }: Accused) => consumer.attempt(record, position))
+await (tried ? beTried(prepared) : consumer.start())

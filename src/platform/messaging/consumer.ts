@@ -24,7 +24,7 @@ import { consumerName } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 import { type Abandoned, createPersist, watchHeartbeat } from './patience.ts'
 import { createTakeover } from './takeover.ts'
-import type { Trial } from './trial.ts'
+import type { Trial, Verdict } from './trial.ts'
 
 export { type ConsumerDefinition, type Handler, type HandlerContext, onBatch, onEach } from './handler.ts'
 
@@ -43,9 +43,18 @@ export type ConsumerOptions<Source extends string> = {
   retry?: { firstMs: number; maxMs: number }
   /** How long a message waits for one that is missing before it, until an operator is asked. */
   gapMs?: number
-  /** Tries a message that a process died with; without it, such a message is parked. */
+  /** Tries a message that a process died with; without it, such a message is handled like any other. */
   trial?: Trial
 }
+
+/**
+ * A message is not even tried when so many processes in a row have died with it: where a machine ends a process with all that
+ * it has started, its own death is the only sign of the message's.
+ */
+const mostDeaths = 4
+
+/** A message that could not be tried so often is handled without. */
+const maxTrials = 10
 
 export type Consumer<Source extends string = string> = Subscription & {
   name: string
@@ -197,18 +206,20 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
   const parkFailed = (message: Wanted<Source>, error: unknown, attempts: number, abandoned: Abandoned) =>
     persist(abandoned, async () => {
       const emitted: Emitted[] = []
-      await postgres.transaction(async (transaction) => {
+      const parked = await postgres.transaction(async (transaction) => {
         const [fresh, keys] = await Promise.all([
           meet(transaction, [message]),
           lockKeys(transaction.run, name, [message.key]),
         ])
-        if (fresh.length === 0) return
+        if (fresh.length === 0) return false
         await hold(transaction, [{ message, status: 'parked', because: 'poison', error, attempts }])
         const state = keys.get(message.key) ?? start
         transaction.finishWith(keepKeys(name, [[message.key, { ...state, blocked: true }]]))
         await message.handler.gaveUp?.(contextOf(transaction, emitted), message.message, error)
         outbox.append(transaction, emitted)
+        return true
       }, 'consumer.park')
+      if (!parked) return
       messagesParked.inc({ consumer: name })
       log.error(
         { consumer: name, position: message.position, type: message.message.type, error: messageOf(error), attempts },
@@ -240,20 +251,32 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  /** Tries what a process died with in one of its own: only what ends that too has ended them all. */
+  /** Has a message tried until it was; for a message that cannot be, that is given up. */
+  const judge = async (message: Wanted<Source>, by: Trial, abandoned: Abandoned): Promise<Verdict> => {
+    const { position, record } = message
+    const tried = () => by({ consumer: name, position, record }, abandoned.signal)
+    for (let tries = 1; ; tries += 1) {
+      const verdict = await persist(abandoned, () => takeover.trying(message, tried))
+      abandoned.check()
+      if (verdict !== 'untried' || tries === maxTrials) return verdict
+      await sleep(backoffMs(tries, retry), abandoned.signal)
+    }
+  }
+
+  /** What is known of a message that a process has died with alone: nothing, when it did not die of it. */
   const crashed = async (
     message: Read<Source>,
     abandoned: Abandoned,
   ): Promise<{ error: unknown; attempts: number } | undefined> => {
-    if (!isWanted(message) || !takeover.isAccused(message)) return undefined
-    const { position, record } = message
-    log.warn({ consumer: name, position }, 'a process died with this message; it is tried in one of its own')
-    if (trial && (await persist(abandoned, () => trial({ consumer: name, position, record })))) return undefined
-    const error = new DomainError(
-      'crash',
-      'Two processes died while they handled this message, and then one that handled nothing else: it is not tried again.',
-    )
-    return { error, attempts: 3 }
+    if (!trial || !isWanted(message)) return undefined
+    const deaths = takeover.deathsWith(message)
+    if (deaths === 0) return undefined
+    const { position } = message
+    log.warn({ consumer: name, position, deaths }, 'a process died with this message; it is tried in one of its own')
+    if (deaths < mostDeaths && (await judge(message, trial, abandoned)) !== 'died') return undefined
+    const text =
+      'A process died while it handled this message alone, and so did whoever tried it: it is not tried again.'
+    return { error: new DomainError('crash', text), attempts: deaths + 1 }
   }
 
   const applyOne = async (message: Read<Source>, abandoned: Abandoned): Promise<void> => {

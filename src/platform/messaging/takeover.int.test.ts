@@ -80,7 +80,7 @@ test('a message that kills its process is parked after its second crash, and its
   survivor.kill('SIGKILL')
   await survivor.exited
   expect(await heldOn(topic)).toEqual([
-    { message_id: killer.id, status: 'parked', code: 'crash', attempts: 3 },
+    { message_id: killer.id, status: 'parked', code: 'crash', attempts: 2 },
     { message_id: behind.id, status: 'queued', code: 'behind', attempts: 0 },
   ])
   expect(await effectsOf([killer.id, behind.id])).toEqual([])
@@ -170,23 +170,35 @@ test('a message is accused when a process has died with it alone, and not when i
   await first.begin()
   const second = takeoverOf([0])
   await second.begin()
-  expect(second.isAccused(suspect(2))).toBe(false)
+  expect(second.deathsWith(suspect(2))).toBe(0)
   void second.alone(suspect(2), () => new Promise(() => undefined))
   await eventually(async () => expect(await begun()).toBe('message 2'))
 
   const third = takeoverOf([0])
   await third.begin()
-  expect([1, 2, 3].map((offset) => third.isAccused(suspect(offset)))).toEqual([false, true, false])
-  const failing = third.alone(suspect(3), () => Promise.reject(new Error('on purpose')))
-  expect(await messageThrownBy(failing)).toBe('on purpose')
-  expect(await begun()).toBeNull()
-  // A topic that was made anew has another message in the same place.
-  expect(third.isAccused({ position: at(2), id: 'another' })).toBe(false)
+  expect([1, 2, 3].map((offset) => third.deathsWith(suspect(offset)))).toEqual([0, 1, 0])
+  // It dies as well, while it has the message tried.
+  void third.trying(suspect(2), () => new Promise(() => undefined))
+  await eventually(async () => expect(await times()).toBe(2))
 
   const fourth = takeoverOf([0])
   await fourth.begin()
-  expect([2, 3].map((offset) => fourth.isAccused(suspect(offset)))).toEqual([false, false])
+  expect(fourth.deathsWith(suspect(2))).toBe(2)
+  expect(await fourth.trying(suspect(2), () => Promise.resolve('untried'))).toBe('untried')
+  expect([await begun(), await times()]).toEqual(['message 2', 2])
+  const failing = fourth.alone(suspect(3), () => Promise.reject(new Error('on purpose')))
+  expect(await messageThrownBy(failing)).toBe('on purpose')
+  expect(await begun()).toBeNull()
+  // A topic that was made anew has another message in the same place.
+  expect(fourth.deathsWith({ position: at(2), id: 'another' })).toBe(0)
+
+  const fifth = takeoverOf([0])
+  await fifth.begin()
+  expect([2, 3].map((offset) => fifth.deathsWith(suspect(offset)))).toEqual([0, 0])
 })
+
+const times = async () =>
+  (await schema.owner.run('select times from orders.inbox_partitions where partition = 0'))[0]?.['times']
 
 const begun = async () =>
   (await schema.owner.run('select begun from orders.inbox_partitions where partition = 0'))[0]?.['begun']

@@ -14,8 +14,10 @@ export type Takeover = {
   isSuspect(position: string): boolean
   /** Says what has been handled: a partition that has nothing suspect from there on is handled like any other again. */
   passed(positions: string[]): void
-  /** Whether a process has died with this message alone: by it, or killed from outside just then. */
-  isAccused(message: Suspect): boolean
+  /** How many processes in a row have died with this message alone: by it, or killed from outside just then. */
+  deathsWith(message: Suspect): number
+  /** Has a message tried which others died with: if this process dies meanwhile, that is one more. */
+  trying<T>(message: Suspect, work: () => Promise<T>): Promise<T>
   /** Handles a message; one that is suspect is noted durably before. `work` says whether it had not been handled yet. */
   alone(message: Suspect, work: () => Promise<boolean>): Promise<void>
   /** Leaves the partitions in order. */
@@ -35,10 +37,13 @@ export type TakeoverOptions = {
   ends: () => Promise<Map<number, bigint>>
 }
 
+/** A message that was begun alone, and by how many processes one after the other. */
+type Begun = { id: string; times: number }
+
 /** The part of a partition that a dead process may have had in hand. */
 type Wary = {
-  /** The id of the message that was begun alone when its process died. */
-  begun: string | undefined
+  /** What was begun alone when its process died. */
+  killer: Begun | undefined
   /** Where the partition ended when it was taken over: what came later killed nobody. */
   end: bigint
   /** How many messages may still be it. */
@@ -46,15 +51,15 @@ type Wary = {
 }
 
 const takePartitions = `with before as (
-    select partition, owner, begun from inbox_partitions where consumer = $1 and partition = any ($2::integer[])
+    select partition, owner, begun, times from inbox_partitions where consumer = $1 and partition = any ($2::integer[])
   ),
   taken as (
     insert into inbox_partitions (consumer, partition, owner) select $1, partition, $3 from unnest($2::integer[]) as partition
     on conflict (consumer, partition) do update set owner = excluded.owner
   )
-  select partition, begun from before where owner <> $3`
+  select partition, begun, times from before where owner <> $3`
 
-const beginAlone = `update inbox_partitions set begun = $4 where consumer = $1 and partition = $2 and owner = $3`
+const beginAlone = `update inbox_partitions set begun = $4, times = $5 where consumer = $1 and partition = $2 and owner = $3`
 
 // What is still to be handled alone stays somebody else's, whoever gets it.
 const leavePartitions = `with left_wary as (
@@ -79,7 +84,7 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
   /** Given, and not noted as taken yet. */
   let untaken: number[] = []
   /** Taken from the dead, each with the id of what was begun alone; how far they go is not known yet. */
-  let inherited = new Map<number, string | undefined>()
+  let inherited = new Map<number, Begun | undefined>()
   const wary = new Map<number, Wary>()
   let holds = false
   /** What was given up must not take away the note of what was given since. */
@@ -95,13 +100,16 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
       )
       holds = true
       for (const row of rows)
-        inherited.set(Number(row['partition']), row['begun'] === null ? undefined : String(row['begun']))
+        inherited.set(
+          Number(row['partition']),
+          row['begun'] === null ? undefined : { id: String(row['begun']), times: Number(row['times']) },
+        )
       const ended = inherited.size > 0 ? await ends() : undefined
       // What has been given or lost meanwhile has a turn of its own.
       if (taking !== untaken) return
       untaken = []
-      for (const [partition, begun] of inherited) {
-        if (taking.includes(partition)) wary.set(partition, { begun, end: ended?.get(partition) ?? 0n, left: inHand })
+      for (const [partition, killer] of inherited) {
+        if (taking.includes(partition)) wary.set(partition, { killer, end: ended?.get(partition) ?? 0n, left: inHand })
       }
       inherited = new Map()
     })
@@ -121,9 +129,9 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
     })
   }
 
-  const note = (partition: number, begun: string | null) =>
+  const note = (partition: number, begun: Begun | undefined) =>
     postgres.transaction(
-      (transaction) => transaction.run(beginAlone, [name, partition, owner, begun]),
+      (transaction) => transaction.run(beginAlone, [name, partition, owner, begun?.id ?? null, begun?.times ?? 0]),
       'consumer.begin',
     )
 
@@ -131,6 +139,11 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
     const { partition, offset } = placeOf(position)
     const part = wary.get(partition)
     return part !== undefined && part.left > 0 && BigInt(offset) < part.end
+  }
+
+  const deathsWith = ({ position, id }: Suspect): number => {
+    const killer = isSuspect(position) ? wary.get(placeOf(position).partition)?.killer : undefined
+    return killer && killer.id === id ? killer.times : 0
   }
 
   return {
@@ -149,18 +162,27 @@ export const createTakeover = ({ name, postgres, inHand, ends }: TakeoverOptions
     passed: (positions) => {
       for (const position of positions) if (!isSuspect(position)) wary.delete(placeOf(position).partition)
     },
-    isAccused: ({ position, id }) =>
-      id !== undefined && isSuspect(position) && wary.get(placeOf(position).partition)?.begun === id,
+    deathsWith,
+    trying: async (message, work) => {
+      const { partition } = placeOf(message.position)
+      const killer = wary.get(partition)?.killer
+      await note(partition, killer && { ...killer, times: killer.times + 1 })
+      try {
+        return await work()
+      } finally {
+        await note(partition, killer).catch(() => undefined)
+      }
+    },
     alone: async ({ position, id }, work) => {
       const { partition } = placeOf(position)
       // Without an id it is parked, not handled.
       if (id === undefined || !isSuspect(position)) return void (await work())
       const part = wary.get(partition)
-      await note(partition, id)
+      await note(partition, { id, times: deathsWith({ position, id }) + 1 })
       try {
         if ((await work()) && part) part.left -= 1
       } catch (error) {
-        await note(partition, null).catch(() => undefined)
+        await note(partition, undefined).catch(() => undefined)
         throw error
       }
     },

@@ -1,18 +1,32 @@
+import { Worker } from 'node:worker_threads'
 import { z } from 'zod'
-import { UnavailableError, isTransient, messageOf } from '../errors.ts'
+import { isTransient, messageOf } from '../errors.ts'
 import type { RawRecord } from './cloud-event.ts'
 
 /** A message that a process died with, for the consumer that handles it. */
 export type Accused = { consumer: string; position: string; record: RawRecord }
 
 /**
- * Handles a message in a process of its own, and says whether that has lived: it has had its effect then, or failed like any
- * other. @throws UnavailableError when it could not be tried
+ * What became of a process that handled a message: it died; it lived, so that the message has had its effect or failed like any
+ * other; or it did not come to that, since a service is away or it was told to stop.
  */
-export type Trial = (accused: Accused) => Promise<boolean>
+export type Verdict = 'died' | 'lived' | 'untried'
 
-/** By its exit code a process says that it did not come to the message (EX_TEMPFAIL of sysexits.h). */
-const notTried = 75
+/** Handles a message in a process of its own, which ends when `signal` aborts. */
+export type Trial = (accused: Accused, signal: AbortSignal) => Promise<Verdict>
+
+/** By its exit code a process says that it did not come to an end with the message (EX_TEMPFAIL of sysexits.h). */
+const untried = 75
+
+/** So long after its start the process that tries gives up, if it still can: the message does not kill. */
+const patienceMs = 20_000
+
+/** A process that cannot give up either hangs in the message, and is killed. */
+export const hangsAfterMs = 30_000
+
+const stops = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
+const ready = 'ready'
 
 const sent = z.object({
   consumer: z.string(),
@@ -31,42 +45,66 @@ const toSend = ({ consumer, position, record }: Accused): z.input<typeof sent> =
   record: { ...record, value: record.value.toString('base64') },
 })
 
-/** After so long the process that tries gives up, if it still can: what it waited for has nothing to do with the message. */
-const patienceMs = 20_000
+export type TrialOptions = {
+  /** Starts a process that calls `beTried`. */
+  command: string[]
+  env?: Record<string, string | undefined>
+}
 
-/** A process that cannot give up either hangs in the message, and is killed. */
-const hangsAfterMs = 30_000
-
-/** Tries messages by `command`, which has to call `beTried`. */
+/** Tries messages in processes that are given the message when they are ready for it: what ends them before is not its doing. */
 export const createTrial =
-  (command: string[]): Trial =>
-  async (accused) => {
+  ({ command, env = process.env }: TrialOptions): Trial =>
+  async (accused, signal) => {
+    if (signal.aborted) return 'untried'
+    let given = false
     const child = Bun.spawn(command, {
-      stdin: new Blob([JSON.stringify(toSend(accused))]),
+      env,
+      stdin: 'ignore',
       stdout: 'inherit',
       stderr: 'inherit',
+      signal,
       timeout: hangsAfterMs,
       killSignal: 'SIGKILL',
+      serialization: 'json',
+      ipc: (said, process) => {
+        if (said !== ready) return
+        try {
+          process.send(toSend(accused))
+          given = true
+        } catch {
+          // It is not there any more.
+        }
+      },
     })
     const code = await child.exited
-    if (code === notTried) throw new UnavailableError('The message could not be tried in a process of its own.')
-    return code === 0
+    const stopped = signal.aborted || stops.some((name) => name === child.signalCode)
+    if (!given || stopped || code === untried) return 'untried'
+    return code === 0 ? 'lived' : 'died'
   }
 
-/** What a process does that tries one message, which it is given on stdin: it ends with it. */
-export const beTried = async (attempt: (accused: Accused) => Promise<void>): Promise<never> => {
-  setTimeout(() => process.exit(notTried), patienceMs)
+/** What a process does that tries one message: it makes itself ready, is given the message, and ends with it. */
+export const beTried = async (prepare: () => Promise<(accused: Accused) => Promise<void>>): Promise<never> => {
+  const watchdog = new Worker(new URL('./trial-watchdog.ts', import.meta.url))
+  watchdog.unref()
+  let given = false
+  setTimeout(() => process.exit(given ? 0 : untried), patienceMs - performance.now())
+  for (const name of [...stops, 'disconnect']) process.on(name, () => process.exit(untried))
   // What would end the process that serves ends this one as well.
   for (const fault of ['uncaughtException', 'unhandledRejection'])
     process.on(fault, (error: unknown) => {
       console.error(messageOf(error))
-      process.exit(1)
+      process.exit(given ? 1 : untried)
     })
   try {
-    await attempt(sent.parse(await Bun.stdin.json()))
+    const attempt = await prepare()
+    const message = new Promise<unknown>((resolve) => process.once('message', resolve))
+    process.send?.(ready)
+    const accused = sent.parse(await message)
+    given = true
+    await attempt(accused)
   } catch (error) {
-    console.error(`A message that was tried by itself failed: ${messageOf(error)}`)
-    process.exit(isTransient(error) ? notTried : 0)
+    console.error(`A message was tried by itself, and failed: ${messageOf(error)}`)
+    process.exit(given && !isTransient(error) ? 0 : untried)
   }
   process.exit(0)
 }

@@ -42,8 +42,8 @@ export const mutations: Mutation[] = [
   {
     mechanism: 'the accusation of a message that was begun alone when its process died',
     file: 'src/platform/messaging/takeover.ts',
-    code: 'wary.get(placeOf(position).partition)?.begun === id',
-    without: 'wary.get(placeOf(position).partition)?.begun === `${id} `',
+    code: 'return killer && killer.id === id ? killer.times : 0',
+    without: 'return killer && killer.id === `${id} ` ? killer.times : 0',
     noticedBy: {
       file: 'src/platform/messaging/takeover.int.test.ts',
       test: 'a message is accused when a process has died with it alone, and not when it waited for another try',

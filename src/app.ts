@@ -126,11 +126,11 @@ export const createApp = (config: Config, log: Log) => {
   const faces = {
     users: {
       ...userSide,
-      context: (trace: Trace, keep?: Keep) => ({ ...userSide.context(trace, keep), ...usersParts }),
+      context: (trace: Trace, keep?: Keep) => Object.assign(userSide.context(trace, keep), usersParts),
     },
     orders: {
       ...orderSide,
-      context: (trace: Trace, keep?: Keep) => ({ ...orderSide.context(trace, keep), ...ordersParts }),
+      context: (trace: Trace, keep?: Keep) => Object.assign(orderSide.context(trace, keep), ordersParts),
     },
     payments: hosted.payments ?? seenFromHere('payments', paymentsSnapshots),
   }

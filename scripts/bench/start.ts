@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type Postgres, openPostgres } from '#platform/postgres'
 import { sleep } from '#platform/retry'
+import { asOwner } from './environment.ts'
 import type { Bench, Row, Scenario } from './scenario.ts'
 import { type Server, signIn, spawnOurs } from './server.ts'
 import { wrk, wrkTool } from './wrk.ts'
@@ -92,6 +93,8 @@ export const start: Scenario = {
       await work(bench, server)
       const mb = residentMb(server.pid)
       bench.progress(`  ${Math.round(mb)} MB after its work; now at rest for ${seconds} s`)
+      // What Postgres does by itself counts as transactions of the database too.
+      await asOwner(bench, 'alter system set autovacuum = off; select pg_reload_conf()')
       await sleep(restMs)
       return { mb, ...(await atRest(bench, server, seconds)) }
     })

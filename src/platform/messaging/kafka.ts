@@ -73,7 +73,11 @@ export type Broker = BrokerAdmin & {
   subscribe(options: ConsumeOptions): Subscription
 }
 
-const fetchWaitMs = 500
+/**
+ * So long the broker keeps a fetch that finds nothing. A long one costs less at rest; heartbeats, and the end of a consumer,
+ * wait for it.
+ */
+const fetchWaitMs = (sessionTimeoutMs: number): number => Math.min(1_000, Math.max(500, sessionTimeoutMs / 6))
 
 const commitWithinMs = 250
 const commitAgainMs = 1_000
@@ -228,7 +232,7 @@ const createSubscription = (kafka: Kafka, settings: BrokerSettings, options: Con
       sessionTimeout: sessionTimeoutMs,
       rebalanceTimeout: sessionTimeoutMs * 2,
       heartbeatInterval: sessionTimeoutMs / 4,
-      maxWaitTimeInMs: fetchWaitMs,
+      maxWaitTimeInMs: fetchWaitMs(sessionTimeoutMs),
       allowAutoTopicCreation: false,
       retry: {
         initialRetryTime: 50,

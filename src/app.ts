@@ -187,10 +187,10 @@ export const createApp = (config: Config, log: Log) => {
     /** What must hold before anything is served. @throws StartError saying what to do */
     check: () => Promise.all([redis.signIn(), ...modules.map((module) => module.check())]),
     /** Handles one message and nothing else. @throws what its handler throws */
-    attempt: async (message: Accused) => {
-      const module = modules.find(({ consumers }) => consumers.some(({ name }) => name === message.consumer))
-      if (!module) throw new StartError(`No module that is hosted here has the consumer ${message.consumer}.`)
-      await module.attempt(message)
+    attempt: async ({ consumer, record, position }: Accused) => {
+      const found = modules.flatMap((module) => module.consumers).find(({ name }) => name === consumer)
+      if (!found) throw new StartError(`No module that is hosted here has the consumer ${consumer}.`)
+      await found.attempt(record, position)
     },
     start: () => Promise.all(modules.map((module) => module.start())),
     /** Serves until `stop`; the port is the server's own when 0 was asked for. @throws StartError when it is taken */

@@ -32,7 +32,7 @@ import type { Limits } from './limits.ts'
 import { createLoad } from './load.ts'
 import { answerProblem, createRouter } from './openapi.ts'
 import { toFailure } from './problems.ts'
-import { asksForConsistency, awaitConsistencyOf, consistencyOf, createCall } from './call.ts'
+import { awaitChange, consistencyOf, consistencyTokenOf, createCall } from './call.ts'
 import { createMethods } from './methods.ts'
 import { endSpan, metricsRoutes, observeRequest } from './metrics.ts'
 import { orderRoutes } from './orders.ts'
@@ -128,12 +128,14 @@ export const createBff = (options: BffOptions) => {
   app.use((c, next) => {
     if (neverRefused.has(c.req.path)) return next()
     // What only reads is held up by nothing but Redis and Postgres, which have limits of their own.
-    if (c.req.method === 'GET' && !asksForConsistency(c)) return waits.load.admit(next)
-    if (c.req.method === 'GET')
+    if (c.req.method === 'GET') {
+      const token = consistencyTokenOf(c)
+      if (token === undefined) return waits.load.admit(next)
       return waits.load.admit(async () => {
-        await awaitConsistencyOf(c, options)
+        await awaitChange(c.get('call'), token, options)
         await next()
       })
+    }
     const work = waits.load.admit(async () => withBody(c, next))
     const timeoutMs = requestTimeoutMs + preferredSeconds(c.req.header('prefer')) * 1_000
     // Nothing moves on the connection meanwhile.
@@ -155,8 +157,9 @@ export const createBff = (options: BffOptions) => {
   app.route('/', metricsRoutes(options))
   app.route('/', docsRoutes(options))
   app.on(['GET', 'POST', 'OPTIONS'], '/graphql', async (c) => {
-    if (c.req.method === 'POST' && asksForConsistency(c)) await awaitConsistencyOf(c, options)
     const call = c.get('call')
+    const token = c.req.method === 'POST' ? consistencyTokenOf(c) : undefined
+    if (token !== undefined) await awaitChange(call, token, options)
     const response = await graphql(c.req.raw, { call, options, headers: c.req.raw.headers })
     // Yoga refuses a media type without a word.
     if (response.status === 406 || response.status === 415)

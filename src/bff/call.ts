@@ -154,14 +154,16 @@ class RequestCall implements Call {
 export const createCall = (c: HonoContext<Env>, options: BffOptions, waits: Waits): Call =>
   new RequestCall(c, options, waits)
 
-/** Whether the request has a `Consistency-Token`. */
-export const asksForConsistency = (c: HonoContext<Env>): boolean => c.req.header('consistency-token') !== undefined
+export const consistencyTokenOf = (c: HonoContext<Env>): string | undefined => c.req.header('consistency-token')
 
-/** Waits for the change that the request's `Consistency-Token` names. */
-export const awaitConsistencyOf = async (c: HonoContext<Env>, { modules }: BffOptions): Promise<void> => {
-  const token = c.req.header('consistency-token') ?? ''
+/** Waits for the change that a `Consistency-Token` names. @throws as `awaitConsistency`; DomainError `unauthenticated` */
+export const awaitChange = async (
+  call: Call,
+  token: string,
+  { modules }: Pick<BffOptions, 'modules'>,
+): Promise<void> => {
   // Who may not read is told so before anything is waited for; what is for sale anybody may read.
-  if (decodeConsistency(token).some(({ thing }) => thing !== 'product')) await c.get('call').signedIn()
+  if (decodeConsistency(token).some(({ thing }) => thing !== 'product')) await call.signedIn()
   await awaitConsistency(token, (name) => Object.values(modules).find((module) => module.name === name)?.snapshots)
 }
 

@@ -33,12 +33,17 @@ export const stopOnSignals = ({ log, timeoutMs, steps }: StopOptions): void => {
   }
   process.on('SIGTERM', () => void stop('SIGTERM'))
   process.on('SIGINT', () => void stop('SIGINT'))
-  const crash = (error: unknown) => {
+  endOnFault((error) => {
     log.fatal({ error }, 'a fault that nobody caught')
-    process.exit(1)
-  }
-  process.on('uncaughtException', crash)
-  process.on('unhandledRejection', crash)
+    return 1
+  })
+}
+
+/** Ends the process on a fault that nobody caught, with the exit code that `tell` answers. */
+export const endOnFault = (tell: (error: unknown) => number): void => {
+  const end = (error: unknown) => process.exit(tell(error))
+  process.on('uncaughtException', end)
+  process.on('unhandledRejection', end)
 }
 
 type Server = { stop(closeActiveConnections?: boolean): Promise<void> }

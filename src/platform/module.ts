@@ -10,7 +10,7 @@ import { type Measures, measure } from './measure.ts'
 import { type Consumer, type ConsumerDefinition, createConsumer } from './messaging/consumer.ts'
 import { type DeadLetters, createDeadLetters } from './messaging/dead-letter.ts'
 import type { Broker } from './messaging/kafka.ts'
-import type { Accused, Trial } from './messaging/trial.ts'
+import type { Trial } from './messaging/trial.ts'
 import type { Trace } from './messaging/message.ts'
 import { type Keep, type Transact, createOutbox } from './messaging/outbox.ts'
 import { type Relay, createRelay } from './messaging/relay.ts'
@@ -76,10 +76,8 @@ export type HostedModule<Name extends string> = {
   sagas: Sagas
   /** Says the present state of every aggregate again; how many of each kind, by its name. Safe while serving. */
   republish(options: Republishing): Promise<Map<string, number>>
-  /** The consumers by their names, each with its topic and the types of messages that it handles. */
-  consumers: { name: string; topic: string; types: string[] }[]
-  /** Handles a message of one of its consumers once, as if it had been fetched. @throws what its handler throws */
-  attempt(message: Accused): Promise<void>
+  /** The consumers by their names, each with its topic, the types of messages that it handles, and a way to one attempt. */
+  consumers: (Pick<Consumer, 'name' | 'types' | 'attempt'> & { topic: string })[]
   /** What waits in the module's own tables. */
   measure(): Promise<Measures>
   /** What the module's own tables know of the story with this correlation id. */
@@ -178,6 +176,7 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name: consumer.name,
     topic: consumer.name.slice(name.length + 1),
     types: consumer.types,
+    attempt: consumer.attempt,
   }))
   const sagas = definition.sagas ?? []
   const timers = createTimers({
@@ -211,8 +210,6 @@ export const hostModule = <Name extends string>(options: HostOptions<Name>): Hos
     name,
     snapshots,
     consumers: handled,
-    attempt: async ({ consumer, record, position }) =>
-      consumers.find((known) => known.name === consumer)?.attempt(record, position),
     measure: () => measure(postgres.run),
     flow: createFlow({
       module: name,

@@ -6,7 +6,8 @@ import { outboxOn } from './mechanism.ts'
 import { countedOn, silent, testBroker } from './messaging.ts'
 
 // A process that consumes a topic of counted events, each with one row of effect, and dies at once of one whose count is
-// below zero, as it would if its memory ran out. One whose count is zero takes for ever, unless it is tried by itself. It tries by itself what another died with, with `tried` behind the topic.
+// below zero, as it would if its memory ran out. One whose count is zero takes for ever, but not where it is tried: with
+// `tried` behind the topic the process handles what another died with, and nothing else.
 
 const [brokers = '', url = '', topic = '', tried] = process.argv.slice(2)
 const counted = countedOn(topic)

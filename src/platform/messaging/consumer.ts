@@ -18,13 +18,14 @@ import {
 } from './handler.ts'
 import { type Holding, holdMessages, knownPositions } from './held.ts'
 import { admit, admittedOf, handledAmong, joinedAt, keepKeys, lockKeys, timeOfId } from './inbox.ts'
+import { createJudge } from './judge.ts'
 import { type Broker, type PartitionBatch, type Subscription, inHandAtMost } from './kafka.ts'
 import { type HeldBecause, start, takeTurns } from './key-order.ts'
 import { consumerName } from './message.ts'
 import type { Emitted, Outbox } from './outbox.ts'
 import { type Abandoned, createPersist, watchHeartbeat } from './patience.ts'
 import { createTakeover } from './takeover.ts'
-import type { Trial, Verdict } from './trial.ts'
+import type { Trial } from './trial.ts'
 
 export { type ConsumerDefinition, type Handler, type HandlerContext, onBatch, onEach } from './handler.ts'
 
@@ -46,15 +47,6 @@ export type ConsumerOptions<Source extends string> = {
   /** Tries a message that a process died with; without it, such a message is handled like any other. */
   trial?: Trial
 }
-
-/**
- * A message is not even tried when so many processes in a row have died with it: where a machine ends a process with all that
- * it has started, its own death is the only sign of the message's.
- */
-const mostDeaths = 4
-
-/** A message that could not be tried so often is handled without. */
-const maxTrials = 10
 
 export type Consumer<Source extends string = string> = Subscription & {
   name: string
@@ -109,6 +101,7 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     inHand: inHandAtMost,
     ends: () => broker.ends(definition.topic.name),
   })
+  const judge = trial && createJudge({ name, takeover, trial, persist, log, retry })
   let joined: number | undefined
 
   /** Those that the consumer has not met before, in their order. To be sent in front of `lockKeys`. */
@@ -251,37 +244,9 @@ export const createConsumer = <Source extends string>(options: ConsumerOptions<S
     }
   }
 
-  /** Has a message tried until it was; for a message that cannot be, that is given up. */
-  const judge = async (message: Wanted<Source>, by: Trial, abandoned: Abandoned): Promise<Verdict> => {
-    const { position, record } = message
-    const tried = () => by({ consumer: name, position, record }, abandoned.signal)
-    for (let tries = 1; ; tries += 1) {
-      const verdict = await persist(abandoned, () => takeover.trying(message, tried))
-      abandoned.check()
-      if (verdict !== 'untried' || tries === maxTrials) return verdict
-      await sleep(backoffMs(tries, retry), abandoned.signal)
-    }
-  }
-
-  /** What is known of a message that a process has died with alone: nothing, when it did not die of it. */
-  const crashed = async (
-    message: Read<Source>,
-    abandoned: Abandoned,
-  ): Promise<{ error: unknown; attempts: number } | undefined> => {
-    if (!trial || !isWanted(message)) return undefined
-    const deaths = takeover.deathsWith(message)
-    if (deaths === 0) return undefined
-    const { position } = message
-    log.warn({ consumer: name, position, deaths }, 'a process died with this message; it is tried in one of its own')
-    if (deaths < mostDeaths && (await judge(message, trial, abandoned)) !== 'died') return undefined
-    const text =
-      'A process died while it handled this message alone, and so did whoever tried it: it is not tried again.'
-    return { error: new DomainError('crash', text), attempts: deaths + 1 }
-  }
-
   const applyOne = async (message: Read<Source>, abandoned: Abandoned): Promise<void> => {
     const failed =
-      (await crashed(message, abandoned)) ??
+      (isWanted(message) ? await judge?.(message, abandoned) : undefined) ??
       (await attemptAll(message.position, abandoned, () => takeover.alone(message, () => apply([message]))))
     if (!failed) return
     if (message.kind !== 'wanted') throw failed.error

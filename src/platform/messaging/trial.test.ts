@@ -1,5 +1,7 @@
 import { expect, test } from 'bun:test'
 import { join } from 'node:path'
+import { thrownBy } from '../../test/thrown.ts'
+import { UnavailableError } from '../errors.ts'
 import { type Verdict, createTrial } from './trial.ts'
 
 const accused = {
@@ -39,6 +41,11 @@ test('one that misses a service, ends before it has the message, or is told to s
   expect(await trying('', { prepare: `throw new Error('on purpose')` })).toBe('untried')
   expect(await trying('', { prepare: `process.kill(process.pid, 'SIGKILL')` })).toBe('untried')
   expect(await trying(`process.kill(process.pid, 'SIGTERM'); await Bun.sleep(5_000)`)).toBe('untried')
+})
+
+test('where no process can be started, the message waits', async () => {
+  const trial = createTrial({ command: [join(import.meta.dir, 'nothing')] })
+  expect(await thrownBy(trial(accused, never))).toBeInstanceOf(UnavailableError)
 })
 
 test('one whose parent lets the message go ends, and has tried nothing', async () => {

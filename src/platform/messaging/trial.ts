@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { z } from 'zod'
-import { isTransient, messageOf } from '../errors.ts'
+import { UnavailableError, isTransient, messageOf } from '../errors.ts'
+import { endOnFault } from '../lifecycle.ts'
 import type { RawRecord } from './cloud-event.ts'
 
 /** A message that a process died with, for the consumer that handles it. */
@@ -12,7 +13,7 @@ export type Accused = { consumer: string; position: string; record: RawRecord }
  */
 export type Verdict = 'died' | 'lived' | 'untried'
 
-/** Handles a message in a process of its own, which ends when `signal` aborts. */
+/** Handles a message in a process of its own, which ends when `signal` aborts. @throws UnavailableError when none can be started */
 export type Trial = (accused: Accused, signal: AbortSignal) => Promise<Verdict>
 
 /** By its exit code a process says that it did not come to an end with the message (EX_TEMPFAIL of sysexits.h). */
@@ -51,13 +52,10 @@ export type TrialOptions = {
   env?: Record<string, string | undefined>
 }
 
-/** Tries messages in processes that are given the message when they are ready for it: what ends them before is not its doing. */
-export const createTrial =
-  ({ command, env = process.env }: TrialOptions): Trial =>
-  async (accused, signal) => {
-    if (signal.aborted) return 'untried'
-    let given = false
-    const child = Bun.spawn(command, {
+/** Starts the process; `isReady` is called when that waits for its message. @throws UnavailableError when there is no room for it */
+const start = ({ command, env = process.env }: TrialOptions, signal: AbortSignal, isReady: (child: Child) => void) => {
+  try {
+    return Bun.spawn(command, {
       env,
       stdin: 'ignore',
       stdout: 'inherit',
@@ -66,15 +64,30 @@ export const createTrial =
       timeout: hangsAfterMs,
       killSignal: 'SIGKILL',
       serialization: 'json',
-      ipc: (said, process) => {
-        if (said !== ready) return
-        try {
-          process.send(toSend(accused))
-          given = true
-        } catch {
-          // It is not there any more.
-        }
+      ipc: (said, child) => {
+        if (said === ready) isReady(child)
       },
+    })
+  } catch (error) {
+    throw new UnavailableError(`No process was started to try a message in: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+type Child = Pick<Bun.Subprocess, 'send'>
+
+/** Tries messages in processes that are given the message when they are ready for it: what ends them before is not its doing. */
+export const createTrial =
+  (options: TrialOptions): Trial =>
+  async (accused, signal) => {
+    if (signal.aborted) return 'untried'
+    let given = false
+    const child = start(options, signal, (waiting) => {
+      try {
+        waiting.send(toSend(accused))
+        given = true
+      } catch {
+        // It is not there any more.
+      }
     })
     const code = await child.exited
     const stopped = signal.aborted || stops.some((name) => name === child.signalCode)
@@ -90,11 +103,10 @@ export const beTried = async (prepare: () => Promise<(accused: Accused) => Promi
   setTimeout(() => process.exit(given ? 0 : untried), patienceMs - performance.now())
   for (const name of [...stops, 'disconnect']) process.on(name, () => process.exit(untried))
   // What would end the process that serves ends this one as well.
-  for (const fault of ['uncaughtException', 'unhandledRejection'])
-    process.on(fault, (error: unknown) => {
-      console.error(messageOf(error))
-      process.exit(given ? 1 : untried)
-    })
+  endOnFault((error) => {
+    console.error(messageOf(error))
+    return given ? 1 : untried
+  })
   try {
     const attempt = await prepare()
     const message = new Promise<unknown>((resolve) => process.once('message', resolve))
